@@ -1,0 +1,30 @@
+/* What this machine has: instruction sets, cores, caches, memory. */
+#ifndef FC_OS_CPU_H
+#define FC_OS_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Bits of a mask of kernel families, each including what it needs of the ones before. */
+typedef enum cpu_isa {
+    CPU_REF    = 1,
+    CPU_AVX2   = 2,        /* AVX2 + FMA + F16C */
+    CPU_AVX512 = 4,        /* F, BW, DQ, VL, VNNI */
+    CPU_BF16   = 8,        /* AVX-512 BF16 */
+    CPU_AMX    = 16,       /* tiles, int8, bf16; granted by the kernel */
+    CPU_NEON   = 32        /* ARMv8.2 dotprod + fp16 */
+} cpu_isa;
+
+uint32_t cpu_isa_found(void);
+/* "ref", "avx2", "avx512", ... or a comma list of them -> mask of that level and all below it. */
+status cpu_isa_parse(const char *text, uint32_t *mask, err *e);
+void   cpu_isa_names(uint32_t mask, char *out, size_t cap);   /* "ref avx2 avx512 bf16" */
+int    cpu_cores(void);                 /* usable ones (affinity, cgroup quota) */
+uint64_t cpu_memory_total(void);        /* bytes; the smaller of the machine and the cgroup limit */
+uint64_t cpu_memory_available(void);
+void   cpu_model(char *out, size_t cap);   /* "AMD EPYC", for reports */
+
+#endif
