@@ -1,0 +1,78 @@
+/* The table of hot loops.  Leaf functions: no allocation, no threads, cannot fail, check nothing.
+ *
+ * Products of a weight matrix and activations come in two kinds.
+ *
+ *   exact: activations stay f32; a weight row is decoded to f32 and multiplied with sums in a fixed order.
+ *   fast:  activations are first put into the form that the weight's type wants (kern_act): int8 in groups
+ *          of 32 with an f32 scale, or bf16/f32 for float weights.
+ *
+ * In both, y[t][r] depends only on row r of the weight and row t of the activations: the grouping and the order
+ * of additions never depend on T, so one token and many give the same bits. */
+#ifndef FC_KERN_KERN_H
+#define FC_KERN_KERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "num/dtype.h"
+
+/* The forms an activation row can take for a fast product. */
+typedef enum kern_act {
+    KERN_ACT_F32,      /* n floats */
+    KERN_ACT_BF16,     /* n bf16, zero-padded to a multiple of 32 */
+    KERN_ACT_Q8        /* blocks of 32: layout private to the kernel family, padded with zeros to a multiple of 256 */
+} kern_act;
+
+typedef struct kern_mul {
+    kern_act act;
+    /* y[t * y_stride + r] = sum_c W[r][c] * x_t[c] for r in [0, rows), t in [0, T).
+     * w: rows of row_bytes; x: T packed activation rows, x_bytes apart, made by pack[act] of this same table;
+     * cols: K, a multiple of the type's block.  scratch: kern_scratch_bytes, per thread.
+     * Error: |y - exact(W, packed x)| <= 2^-20 * sum |w x| . */
+    void (*mul)(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T,
+                float *y, int64_t y_stride, void *scratch);
+} kern_mul;
+
+typedef struct kern {
+    uint32_t isa;                       /* mask that was used */
+    /* ---- products ---- */
+    /* Bytes of one packed activation row of n elements. */
+    size_t (*act_bytes)(kern_act act, int64_t n);
+    void   (*pack[3])(const float *x, int64_t n, void *out);                   /* by kern_act */
+    kern_mul fast[DTYPE_COUNT];         /* mul NULL: type cannot be a weight.  Types without a kernel of their own
+                                         * go through a generic one (decode, then multiply), same contract */
+    /* x f32 [T, cols] (x_stride floats apart); otherwise as kern_mul.mul. Any weight type.  Sums: 16 partial sums in
+     * f64 or equivalent; |y - y64| <= 2^-22 * sum |w x| . */
+    void (*mul_exact)(dtype type, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const float *x, int64_t x_stride,
+                      int64_t T, float *y, int64_t y_stride, void *scratch);
+    size_t (*scratch_bytes)(int64_t cols);   /* per thread, for both kinds */
+    /* ---- vectors; every one has a fixed order of additions for a given n ---- */
+    void (*rms_norm)(const float *x, const float *w /* or NULL */, float eps, int64_t n, float *y);   /* sum in f64; y may be x */
+    void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *y);                        /* gelu_tanh(gate) * up; y may be gate */
+    void (*rope)(float *x, const float *cs /* [pairs][2]: cos, sin */, int64_t d, int64_t pairs);     /* pairs (i, i + d/2), i < pairs, in place */
+    void (*add)(const float *x, int64_t n, float *y);                                                 /* y += x */
+    void (*scale)(float a, int64_t n, float *y);                                                      /* y *= a */
+    void (*axpy)(float a, const float *x, int64_t n, float *y);                                       /* y += a x */
+    void (*softcap)(float cap, int64_t n, float *y);                                                  /* cap * tanh(y / cap) */
+    /* softmax over n scores in place: subtracts the maximum, returns nothing; sum in f64 */
+    void (*softmax)(float *s, int64_t n);
+    /* attention over stored keys of one kv head: for each of nq query vectors (q_stride apart)
+     * s[j * s_stride + i] = q_j . K_i for i in [0, n); keys are key_bytes apart, element type kv (F32, F16, BF16, Q8_0). */
+    void (*attn_scores)(dtype kv, const float *q, int64_t q_stride, int64_t nq, int64_t d, const void *keys, size_t key_bytes, int64_t n,
+                        float *s, int64_t s_stride);
+    /* o[j] += sum_i p[j][i] V_i, i in order */
+    void (*attn_mix)(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes, int64_t n,
+                     float *o, int64_t o_stride);
+    /* f32 row of n elements to the cache's element type and back */
+    void (*kv_store)(dtype kv, const float *x, int64_t n, void *out);
+    void (*kv_load)(dtype kv, const void *p, int64_t n, float *out);
+} kern;
+
+/* Fills the table: reference first, then each wider family that the mask allows and the CPU has.
+ * mask 0: everything the CPU has. */
+void kern_init(kern *k, uint32_t isa_mask);
+/* Which family won for the fast product of a type: "ref", "avx2", ... */
+const char *kern_family(const kern *k, dtype t);
+
+#endif

@@ -1,0 +1,88 @@
+/* The model: files opened, weights placed, and one forward pass over T rows of any number of sequences.
+ *
+ * gemma is read-only after opening and may be shared by threads.  gemma_ctx holds what changes: the
+ * cache, the step buffers, the device; one thread at a time uses it. */
+#ifndef FC_MODEL_GEMMA_H
+#define FC_MODEL_GEMMA_H
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "fmt/gguf.h"
+#include "fmt/safetensors.h"
+#include "model/gemma_config.h"
+#include "model/weights.h"
+
+typedef struct gemma {
+    gemma_config config;
+    weights weights;
+    gguf_file *gguf;           /* one of the two */
+    st_file *safetensors;
+    char *path;
+    json_t *tokenizer_json;    /* of a Hugging Face folder, until the tokenizer is made; may be NULL */
+} gemma;
+
+/* path: a GGUF file or a Hugging Face folder. */
+status gemma_open(gemma **out, const char *path, err *e);
+void   gemma_close(gemma *m);
+
+typedef struct gemma_ctx gemma_ctx;
+
+typedef struct gemma_ctx_opts {
+    int32_t ctx;               /* longest sequence, tokens; 0: min(model's context, 8192) */
+    int32_t seq_max;           /* sequences alive at once; 0: 1 */
+    int32_t row_max;           /* most rows of one step (the chunk); 0: 512 */
+    int32_t logit_rows_max;    /* most rows whose logits are wanted in one step; 0: seq_max + 16, capped at row_max */
+    dtype   kv_type;           /* F32, F16, BF16, Q8_0; the default (0 = DTYPE_F32 cannot say "unset") is set by gemma_ctx_defaults */
+    int     threads;           /* 0: one per core */
+    uint32_t isa;              /* mask, 0: all that the machine has */
+    bool    exact;             /* f32 activations and reference kernels */
+    bool    no_cache;          /* one step is the whole of every sequence; keeps layer inputs (training) */
+} gemma_ctx_opts;
+
+void gemma_ctx_defaults(gemma_ctx_opts *o);   /* kv_type F16, the rest 0 */
+
+/* Lays out cache and step buffers.  With measure != NULL nothing is allocated: the bytes by purpose are
+ * written there by the same code (the plan). */
+typedef struct gemma_bytes { uint64_t weights_mapped, weights_owned, kv, activations, other; } gemma_bytes;
+status gemma_ctx_new(gemma_ctx **out, const gemma *m, const gemma_ctx_opts *o, gemma_bytes *measure, err *e);
+void   gemma_ctx_free(gemma_ctx *x);
+const gemma_ctx_opts *gemma_ctx_opts_used(const gemma_ctx *x);
+
+/* One row of a step.  Rows of one sequence stand in order of position, which continues the sequence. */
+typedef struct gemma_row {
+    int32_t seq;               /* from gemma_seq_new */
+    int32_t pos;               /* 0, 1, 2, ... */
+    int32_t token;             /* id; ignored when embed is given */
+    const float *embed;        /* [H] soft token, already in the residual's scale, or NULL.  PLE then uses id 0 */
+    int32_t block;             /* > 0: rows of one sequence with the same number form an image block */
+    int32_t doc;               /* packing: rows see only keys of the same document (no_cache only) */
+    int32_t adapter;           /* 0: none */
+    bool    want_logits;
+} gemma_row;
+
+/* Runs T rows through the network.  logits: [rows with want_logits, V] in row order, softcapped, or NULL when
+ * none is wanted.  On failure the cache is as before.  Rows that nothing depends on leave early. */
+status gemma_step(gemma_ctx *x, const gemma_row *rows, int32_t T, float *logits, err *e);
+
+/* Sequences. */
+status  gemma_seq_new(gemma_ctx *x, int32_t *seq, err *e);          /* E_BUSY when seq_max are alive */
+void    gemma_seq_free(gemma_ctx *x, int32_t seq);
+int32_t gemma_seq_length(const gemma_ctx *x, int32_t seq);
+/* Forgets the last n tokens; n <= 16 always works, more only while no window has wrapped: else E_ARG. */
+status  gemma_seq_take_back(gemma_ctx *x, int32_t seq, int32_t n, err *e);
+/* A new sequence with the same content; full-attention pages are shared, rings copied. */
+status  gemma_seq_fork(gemma_ctx *x, int32_t from, int32_t *to, err *e);
+/* Whole state of a sequence as bytes (checksummed), and back into a new sequence. */
+size_t  gemma_seq_bytes(const gemma_ctx *x, int32_t seq);
+status  gemma_seq_save(const gemma_ctx *x, int32_t seq, void *out, size_t n, err *e);
+status  gemma_seq_load(gemma_ctx *x, const void *p, size_t n, int32_t *seq, err *e);
+
+/* Named intermediate tensors, for finding the first difference (--dump-layers).  fn is called during gemma_step:
+ * layer -1 outside the layers; data [T, width] f32. */
+typedef void (*gemma_tap_fn)(void *user, int32_t layer, const char *name, const float *data, int64_t T, int64_t width);
+void gemma_ctx_tap(gemma_ctx *x, gemma_tap_fn fn, void *user);
+
+/* Asks a running step, or the next one, to stop: it returns E_CANCELLED within a layer. Any thread. */
+void gemma_ctx_interrupt(gemma_ctx *x);
+
+#endif

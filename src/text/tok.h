@@ -1,0 +1,45 @@
+/* Gemma 4's tokenizer: BPE over code points with byte fallback (file-formats section 4).  Read-only once made. */
+#ifndef FC_TEXT_TOK_H
+#define FC_TEXT_TOK_H
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "fmt/gguf.h"
+
+typedef struct tok tok;
+
+/* Ids of the special tokens the program needs by name; -1 when the vocabulary lacks one. */
+typedef struct tok_special {
+    int32_t pad, eos, bos, unk, tool, tool_end, tool_call, tool_call_end, tool_response, tool_response_end, quote, think,
+            channel, channel_end, turn, turn_end, image, image_begin, image_end, audio, audio_begin, audio_end, video;
+} tok_special;
+
+status tok_from_gguf(tok **out, const gguf_file *g, err *e);         /* copies what it needs */
+status tok_from_json(tok **out, const json_t *tokenizer_json, err *e);
+void   tok_free(tok *t);
+
+int32_t tok_count(const tok *t);
+const tok_special *tok_specials(const tok *t);
+bool    tok_is_control(const tok *t, int32_t id);    /* CONTROL or UNKNOWN: nothing when decoded normally */
+bool    tok_is_special(const tok *t, int32_t id);    /* any of the special tokens, USER_DEFINED too */
+str     tok_piece(const tok *t, int32_t id);         /* the vocabulary's own spelling; borrowed */
+int32_t tok_find(const tok *t, str piece);           /* exact vocabulary entry, or -1 */
+/* Bytes the token stands for in text (special tokens: their spelling); borrowed, at most 512. */
+str     tok_bytes(const tok *t, int32_t id);
+
+/* Growing list of ids. */
+typedef struct tok_ids { int32_t *data; size_t len, cap; } tok_ids;  /* {0} is empty */
+void   tok_ids_done(tok_ids *ids);
+status tok_ids_add(tok_ids *ids, int32_t id, err *e);
+
+/* Appends the ids of the text.  special: spellings of special tokens in it are recognised; otherwise they are
+ * ordinary text.  BOS is never added here. */
+status tok_encode(const tok *t, str text, bool special, tok_ids *out, err *e);
+
+/* Streaming decoder: never gives half a character. */
+typedef struct tok_decoder { char held[4]; int held_n; bool special; } tok_decoder;   /* {0}; special: print control tokens too */
+status tok_decode(const tok *t, tok_decoder *d, int32_t id, buf *out, err *e);   /* appends what is complete */
+status tok_decode_end(tok_decoder *d, buf *out, err *e);                          /* an unfinished character becomes U+FFFD */
+
+#endif
