@@ -7,9 +7,10 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum { JSON_DEPTH_MAX = 256 };
+enum { JSON_DEPTH_MAX = 256, JSON_BYTES_MAX = 256 << 20 };
 
-/* Makes jansson allocate through base/mem (once, at program or library start; harmless when repeated). */
+/* Makes jansson allocate through base/mem.  For programs and tests, at their start and before any json_t exists;
+ * harmless when repeated.  The library itself must not call it: an embedder may use jansson too. */
 void json_use_mem(void);
 /* *out owned: json_decref.  The error says `what`, line, column and reason.  Duplicate keys are refused when
  * strict.  Object order is kept. */

@@ -105,6 +105,27 @@ void mem_free(void *p)
     else free(h);
 }
 
+/* Bytes in the low 56 bits, tag above. */
+typedef struct small_head { _Alignas(16) uint64_t word; } small_head;
+
+void *mem_small_alloc(size_t n, mem_tag tag)
+{
+    if (planned_failure() || n >> 48) return NULL;
+    small_head *h = malloc(sizeof *h + n);
+    if (!h) return NULL;
+    h->word = (uint64_t)tag << 56 | n;
+    count(tag, n, 0);
+    return h + 1;
+}
+
+void mem_small_free(void *p)
+{
+    if (!p) return;
+    small_head *h = (small_head *)p - 1;
+    count((mem_tag)(h->word >> 56), 0, h->word & (((uint64_t)1 << 56) - 1));
+    free(h);
+}
+
 const char *mem_tag_name(mem_tag tag)
 {
     static const char *const names[MEM_TAG_COUNT] = {

@@ -36,6 +36,11 @@ void *mem_resize(void *p, size_t n, mem_tag tag);
 char *mem_strdup(const char *s, size_t n, mem_tag tag);  /* n bytes and a final NUL */
 void  mem_free(void *p);                                 /* NULL is fine */
 
+/* For very many very small blocks (JSON values): 16-byte header and alignment, not zeroed, counted alike.
+ * Only for each other: mem_small_free takes nothing from mem_alloc. */
+void *mem_small_alloc(size_t n, mem_tag tag);
+void  mem_small_free(void *p);
+
 const char *mem_tag_name(mem_tag tag);
 void mem_stats_read(mem_stats *out);
 void mem_stats_reset_peaks(void);

@@ -12,13 +12,17 @@
 typedef enum cpu_isa {
     CPU_REF    = 1,
     CPU_AVX2   = 2,        /* AVX2 + FMA + F16C */
-    CPU_AVX512 = 4,        /* F, BW, DQ, VL, VNNI */
+    CPU_AVX512 = 4,        /* F, BW, DQ, VL, VNNI, VBMI: Ice Lake, Zen 4 and newer */
     CPU_BF16   = 8,        /* AVX-512 BF16 */
     CPU_AMX    = 16,       /* tiles, int8, bf16; granted by the kernel */
     CPU_NEON   = 32        /* ARMv8.2 dotprod + fp16 */
 } cpu_isa;
 
+/* What this machine can run, lowered by the environment's FACET_ISA (a text for cpu_isa_parse; a mistake in
+ * it is ignored here and reported by cpu_isa_env, which the program calls at its start). */
 uint32_t cpu_isa_found(void);
+uint32_t cpu_isa_machine(void);         /* without FACET_ISA */
+status cpu_isa_env(uint32_t *mask, err *e);   /* all bits when FACET_ISA is not set */
 /* "ref", "avx2", "avx512", ... or a comma list of them -> mask of that level and all below it. */
 status cpu_isa_parse(const char *text, uint32_t *mask, err *e);
 void   cpu_isa_names(uint32_t mask, char *out, size_t cap);   /* "ref avx2 avx512 bf16" */
