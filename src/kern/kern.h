@@ -57,11 +57,17 @@ typedef struct kern {
     void (*softcap)(float cap, int64_t n, float *y);                                                  /* cap * tanh(y / cap) */
     /* softmax over n scores in place: subtracts the maximum, returns nothing; sum in f64 */
     void (*softmax)(float *s, int64_t n);
+    /* one block of an online softmax: s[i] = exp(s[i] - m) with m = max(s), *sum = their sum (fixed order for a
+     * given n).  -inf gives 0; n >= 1 and at least one score is finite.  Returns m. */
+    float (*exp_sum)(float *s, int64_t n, float *sum);
     /* attention over stored keys of one kv head: for each of nq query vectors (q_stride apart)
-     * s[j * s_stride + i] = q_j . K_i for i in [0, n); keys are key_bytes apart, element type kv (F32, F16, BF16, Q8_0). */
+     * s[j * s_stride + i] = q_j . K_i for i in [0, n); keys are key_bytes apart, element type kv (F32, F16, BF16, Q8_0).
+     * Each score depends on q_j and K_i alone, not on nq, n or i (prompts in chunks give the same bits).  nq is
+     * n_heads when one token is decoded and up to 64 (heads x rows) in a prompt; n up to 64. */
     void (*attn_scores)(dtype kv, const float *q, int64_t q_stride, int64_t nq, int64_t d, const void *keys, size_t key_bytes, int64_t n,
                         float *s, int64_t s_stride);
-    /* o[j] += sum_i p[j][i] V_i, i in order */
+    /* o[j] += sum_i p[j][i] V_i, i in order: o_j depends on p_j and V alone, not on nq, and two calls over
+     * [0, a) and [a, n) give the same bits as one over [0, n); p = 0 adds nothing */
     void (*attn_mix)(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes, int64_t n,
                      float *o, int64_t o_stride);
     /* f32 row of n elements to the cache's element type and back */
