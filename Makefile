@@ -1,12 +1,20 @@
-# facet: GNU make 4.0+.  "make help" lists what you can ask for.
+# facet: GNU make 4.0+.  "make help" lists what you can ask for; docs/testing.md says what proves what.
 V      ?= 0
 CONFIG ?= release
 CC     ?= cc
-ARCH   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
-B      := build/$(CONFIG)$(if $(filter-out $(shell uname -m),$(ARCH)),-$(ARCH))$(if $(findstring clang,$(CC)),-clang)
+TRIPLE := $(shell $(CC) -dumpmachine 2>/dev/null)
+ARCH   := $(firstword $(subst -, ,$(TRIPLE)))
+CROSS  := $(if $(filter-out $(shell uname -m),$(ARCH)),$(patsubst %gcc,%,$(CC)))
+B      := build/$(CONFIG)$(if $(CROSS),-$(ARCH))$(if $(findstring clang,$(CC)),-clang)
+
+# Two jobs on two cores unless you say otherwise ("make -j8", "make -j1").
+ifeq (,$(filter -j% --jobserver%,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-print-directory
 
 # ---- flags: one line per build flavour -------------------------------------
-opt.release := -O3 -g
+opt.release := -O3 -g -DNDEBUG
 opt.debug   := -O0 -g
 opt.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 opt.tsan    := -O1 -g -fsanitize=thread
@@ -24,8 +32,8 @@ isa.avx2   := -mavx2 -mfma -mf16c
 isa.avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mfma -mf16c
 isa.neon   := -march=armv8.2-a+dotprod+fp16
 
-# ---- libraries ---------------------------------------------------------------
-PKG_CONFIG ?= pkg-config
+# ---- libraries; a cross build looks at its own machine's ---------------------
+PKG_CONFIG ?= $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(TRIPLE)/pkgconfig )pkg-config
 have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes)
 FEAT   += $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null)
 LDLIBS += $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
@@ -41,14 +49,21 @@ FEAT    += $(foreach k,$(KDIRS),-DFC_KERN_$(k))
 LIBSRC  := $(filter-out src/cmd/%,$(SRCS))
 LIBOBJ  := $(LIBSRC:%.c=$(B)/%.o)
 CMDOBJ  := $(patsubst %.c,$(B)/%.o,$(filter src/cmd/%,$(SRCS)))
+
 TESTSRC := $(wildcard tests/unit/test_*.c tests/kern/check_*.c tests/fault/fault_*.c)
 TESTS   := $(TESTSRC:%.c=$(B)/%)
-FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
+GENS    := $(patsubst %.c,$(B)/%,$(wildcard tests/gen/mk_*.c))
+SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+SCRIPTS := $(sort $(wildcard tests/e2e/*.sh))
+FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZ:%=$(B)/tests/fuzz/replay_%)
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+BUNDLED := $(firstword $(wildcard models/*.gguf))
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
 
-all: $(B)/facet                     ## build ./facet (default); installs nothing
+all: $(B)/facet                     ## build ./facet (the default); installs nothing
 ifeq ($(B),build/release)
 	$(Q)cmp -s $(B)/facet facet || cp $(B)/facet facet
 endif
@@ -57,32 +72,114 @@ $(B)/facet: $(CMDOBJ) $(B)/libfacet.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(CMDLIBS) $(LDLIBS)
 
-# One relocatable object; only facet_* stays visible in the public archive, so short internal
-# names cannot collide with another library in the same program.
 $(B)/libfacet.a: $(LIBOBJ) $(B)/.list
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBOBJ)
+	$(Q)rm -f $@ && $(CROSS)ar rcs $@ $(LIBOBJ)
+
+# What others get: one object in which only facet_* is visible, so that our short internal names
+# cannot collide with another library in the same program.
+$(B)/public/libfacet.a: $(B)/libfacet.a
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D) && rm -f $@
+	$(Q)$(CROSS)ld -r -o $(@D)/all.o $(LIBOBJ)
+	$(Q)$(CROSS)objcopy --wildcard --keep-global-symbol='facet_*' $(@D)/all.o $(@D)/facet.o
+	$(Q)$(CROSS)ar rcs $@ $(@D)/facet.o && rm $(@D)/all.o $(@D)/facet.o
 
 $(B)/%.o: %.c $(B)/.flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(isa.$(notdir $(@D))) -MMD -MP -c -o $@ $<
 
-$(B)/tests/%: $(B)/tests/%.o $(B)/libfacet.a
+$(B)/tests/%.o: FEAT += -iquote tests
+$(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(SUPPORT) $(B)/libfacet.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/tests/fuzz/libfuzzer_%: $(B)/tests/fuzz/fuzz_%.o $(SUPPORT) $(B)/libfacet.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(opt.$(CONFIG)) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/tests/%: $(B)/tests/%.o $(SUPPORT) $(B)/libfacet.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+# Examples see what an embedder sees: the public header and the public archive.
+$(B)/examples/%: examples/%.c include/facet.h $(B)/public/libfacet.a $(B)/.flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 $(WARN) $(opt.$(CONFIG)) -Iinclude $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/public/libfacet.a $(LDLIBS)
 
 # Two stamps: changed flags rebuild objects, a changed file list rebuilds the archive.
 keep = @mkdir -p $(@D); printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' > $@
 $(B)/.flags: FORCE ; $(call keep,$(CC) $(ALL_CFLAGS))
 $(B)/.list:  FORCE ; $(call keep,$(LIBOBJ) $(LDLIBS))
 
-tests: $(TESTS)
-clean:                              ## remove build/
+# ---- set-up and use -----------------------------------------------------------
+# make reads what pkg-config knows when it starts, so whatever follows an installation is a make of its own.
+deps:                               ## install the packages that building and testing need (apt), or name them
+	@sh tools/deps.sh build test
+run:                                ## all set-up, then talk to the bundled model
+	@sh tools/deps.sh build
+	+@$(MAKE) all
+	@./facet chat
+
+# ---- tests --------------------------------------------------------------------
+check:                              ## all set-up, then every test; ends with "N passed, N failed"
+	@sh tools/deps.sh build test
+	+@$(MAKE) test
+LINT := 'sh tools/check-layers.sh' 'sh tools/check-symbols.sh $(B)/libfacet.a'
+lint: $(B)/libfacet.a               ## layers, symbols and names
+	@sh tools/run-tests.sh $(B) $(LINT)
+programs: $(TESTS) $(REPLAYS) $(EXAMPLES) $(GENS) $(B)/facet
+test: programs all                  ## check without the set-up; ONLY=gguf runs what has that in its name
+	@BUNDLED='$(BUNDLED)' sh tools/run-tests.sh $(B) $(TESTS) \
+	   $(foreach f,$(FUZZ),'$(B)/tests/fuzz/replay_$(f) tests/fuzz/seeds/$(f)') \
+	   $(EXAMPLES:%='% $(BUNDLED)') $(SCRIPTS:%='sh %') $(LINT)
+asan tsan debug:                    ## the same tests in that flavour
+	@sh tools/deps.sh build test
+	+@$(MAKE) CONFIG=$@ test
+clang:                              ## the same tests, built with clang
+	@sh tools/deps.sh build test clang
+	+@$(MAKE) CC=clang test
+
+T ?= 60
+fuzz:                               ## libFuzzer on every parser, T=60 seconds in all
+	@sh tools/deps.sh build test clang
+	+@$(MAKE) CC=clang CONFIG=fuzz fuzz-run
+fuzz-run: $(FUZZ:%=$(B)/tests/fuzz/libfuzzer_%)
+	@sh tools/run-fuzz.sh $(B) $(T) $(FUZZ)
+
+ARM := CC=aarch64-linux-gnu-gcc
+cross:                              ## build for aarch64
+	@sh tools/deps.sh build cross
+	+@$(MAKE) $(ARM) programs
+check-qemu:                         ## run the aarch64 tests under qemu as a Cortex-A76 (Raspberry Pi 5)
+	@sh tools/deps.sh build test cross
+	+@RUN='qemu-aarch64 -cpu cortex-a76' $(MAKE) $(ARM) test
+oracle:                             ## rebuild the reference's answers and compare everything (Python, PyPI)
+	@sh tools/deps.sh build test oracle
+	+@$(MAKE) programs
+	@sh tests/oracle/run.sh
+prove-chroot:                       ## make run and make check in a fresh Debian 12; writes tests/proofs/
+	@sh tools/prove-chroot.sh
+bench: $(filter $(B)/tests/kern/%,$(TESTS)) all   ## time the kernels
+	@for t in $(filter $(B)/tests/kern/%,$(TESTS)); do $$t --bench || exit 1; done
+
+# ---- install ------------------------------------------------------------------
+PREFIX ?= /usr/local
+install: all $(B)/public/libfacet.a ## program, library and header to DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(B)/facet $(DESTDIR)$(PREFIX)/bin/facet
+	install -m 644 $(B)/public/libfacet.a $(DESTDIR)$(PREFIX)/lib/libfacet.a
+	install -m 644 include/facet.h $(DESTDIR)$(PREFIX)/include/facet.h
+	printf '%s\n' 'Name: facet' 'Description: Gemma 4 inference' 'Version: 0' 'Requires.private: jansson' \
+	    'Cflags: -I$(PREFIX)/include' 'Libs: -L$(PREFIX)/lib -lfacet -ljansson -lm -pthread' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/facet.pc
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/facet lib/libfacet.a lib/pkgconfig/facet.pc include/facet.h)
+
+clean:                              ## remove everything that was built
 	rm -rf build facet
 help:                               ## this list
-	@sed -n 's/^\([a-z][a-z ]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' Makefile | expand -t 18
 
 .SECONDARY:
-.PHONY: FORCE all tests clean help
+.PHONY: FORCE all deps run check lint programs test asan tsan debug clang fuzz fuzz-run cross check-qemu oracle \
+        prove-chroot bench install uninstall clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
