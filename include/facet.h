@@ -44,6 +44,233 @@ typedef struct facet_error {
     char hint[512];
 } facet_error;
 
+/* Text and lists that a function hands over ("owned") are freed with this.  NULL is fine. */
+FACET_API void facet_free(void *p);
+
+/* ---- version, machine, log ------------------------------------------------------------------ */
+
+#define FACET_VERSION "0.1.0"
+
+/* "0.1.0": of the library that is linked. */
+FACET_API const char *facet_version(void);
+
+typedef struct facet_machine {
+    const char *compiler;            /* "gcc 12.2.0" */
+    const char *build;               /* "x86_64 release" */
+    char cpu[128];                   /* "AMD EPYC 9R14" */
+    char isa_built[64];              /* instruction sets compiled in: "ref avx2 avx512" */
+    char isa_found[64];              /* those that this machine has */
+    char isa_used[64];               /* both, and allowed by FACET_ISA */
+    int cores;                       /* usable ones */
+    uint64_t memory_total, memory_available;   /* bytes */
+} facet_machine;
+
+FACET_API void facet_machine_read(facet_machine *out);
+
+typedef enum facet_log_level { FACET_LOG_ERROR, FACET_LOG_WARN, FACET_LOG_INFO, FACET_LOG_DEBUG } facet_log_level;
+typedef void (*facet_log_fn)(void *user, facet_log_level level, const char *text);
+/* Where remarks go; NULL (the default): nowhere.  Before any other call; fn may be called from any thread. */
+FACET_API void facet_log_sink(facet_log_fn fn, void *user);
+
+/* ---- model ---------------------------------------------------------------------------------- */
+
+typedef struct facet_model   facet_model;
+typedef struct facet_engine  facet_engine;
+typedef struct facet_request facet_request;
+
+typedef struct facet_model_opts {
+    const char *path;                /* GGUF file (the first, when there are several) or Hugging Face folder */
+} facet_model_opts;
+
+/* *out owned: facet_model_close.  The file is mapped, not read: do not change it while it is open. */
+FACET_API facet_status facet_model_open(facet_model **out, const facet_model_opts *o, facet_error *e);
+FACET_API void facet_model_close(facet_model *m);       /* after its engines have stopped; NULL is fine */
+
+typedef struct facet_model_info {
+    const char *name;                /* as the file says; borrowed from the model */
+    char size_name[64];              /* "E2B", "26B-A4B", or a description made from the sizes */
+    int32_t vocab;                   /* V: tokens in the vocabulary, width of a row of logits */
+    int32_t context;                 /* longest context the model was made for, tokens */
+    int32_t layer_count, hidden, expert_count, expert_used;
+    int32_t bos;                     /* id that begins every text, -1: none */
+    bool    text;                    /* has a tokenizer */
+    bool    chat;                    /* its vocabulary has Gemma 4's turn tokens */
+    uint64_t file_bytes;
+} facet_model_info;
+
+FACET_API void facet_model_read_info(const facet_model *m, facet_model_info *out);
+
+/* ---- tokens and prompts --------------------------------------------------------------------- */
+
+/* *ids owned, *count of them.  special: spellings of special tokens in the text become those tokens; otherwise they
+ * stay text.  The token that begins a text (bos) is never added. */
+FACET_API facet_status facet_tokenize(const facet_model *m, const char *text, size_t n, bool special,
+                                      int32_t **ids, size_t *count, facet_error *e);
+/* *text owned, NUL-terminated, valid UTF-8.  special: control tokens are spelled out, otherwise left out. */
+FACET_API facet_status facet_detokenize(const facet_model *m, const int32_t *ids, size_t count, bool special,
+                                        char **text, size_t *n, facet_error *e);
+/* A conversation as JSON { "messages": [...], "tools": [...], "enable_thinking": b, "preserve_thinking": b,
+ * "add_generation_prompt": b } -> the ids of its prompt.  *ids owned. */
+FACET_API facet_status facet_render(const facet_model *m, const char *json, size_t n,
+                                    int32_t **ids, size_t *count, facet_error *e);
+
+/* ---- engine --------------------------------------------------------------------------------- */
+
+typedef enum facet_kv { FACET_KV_DEFAULT /* f16 */, FACET_KV_F32, FACET_KV_F16, FACET_KV_BF16, FACET_KV_Q8_0 } facet_kv;
+
+/* Zero: choose for me. */
+typedef struct facet_engine_opts {
+    int32_t ctx;                     /* most tokens of one request, prompt and answer; 0: min(model's, 8192) */
+    int32_t parallel;                /* requests computed at once; 0: 1.  More of them wait in a queue */
+    int32_t queue;                   /* most requests that wait; 0: 64 */
+    int32_t chunk;                   /* most tokens of one step, all requests together; 0: 512 */
+    facet_kv kv;                     /* number type of the cache */
+    int     threads;                 /* 0: one per core */
+    const char *isa;                 /* highest instruction set: "ref", "avx2", ...; NULL: $FACET_ISA, then all there are */
+    bool    exact;                   /* reference arithmetic in f32 */
+} facet_engine_opts;
+
+/* o may be NULL.  *out owned: facet_engine_stop.  m must stay open until then. */
+FACET_API facet_status facet_engine_start(facet_engine **out, const facet_model *m, const facet_engine_opts *o, facet_error *e);
+/* Cancels what is running or waiting (their last events still come), then ends the thread.  Requests must be freed
+ * by their owners, before or after.  Not from an event callback. */
+FACET_API void facet_engine_stop(facet_engine *g);
+/* What was chosen. */
+FACET_API void facet_engine_read_opts(const facet_engine *g, facet_engine_opts *out);
+
+/* Bytes that an engine with these options takes, by purpose; nothing is allocated. */
+typedef struct facet_plan {
+    uint64_t weights_mapped;         /* of the file: given back by the system when it needs the memory */
+    uint64_t weights_owned, kv, activations, other;
+    uint64_t total;
+    int32_t ctx, parallel, chunk;    /* as chosen */
+} facet_plan;
+FACET_API facet_status facet_plan_engine(const facet_model *m, const facet_engine_opts *o, facet_plan *out, facet_error *e);
+
+/* ---- sampling ------------------------------------------------------------------------------- */
+
+typedef struct facet_bias { int32_t id; float add; } facet_bias;   /* -INFINITY forbids a token */
+
+/* Steps in this order: penalties and bias, temperature, top_k, top_p, min_p, draw. */
+typedef struct facet_sampling {
+    float    temperature;            /* 0: always the likeliest token, the lower id of equals */
+    int32_t  top_k;                  /* 0: off */
+    float    top_p;                  /* 1: off */
+    float    min_p;                  /* 0: off; share of the likeliest token's probability */
+    float    repeat_penalty;         /* 1: off; divides positive scores of tokens in prompt and answer, multiplies negative ones */
+    float    presence_penalty;       /* 0: off; subtracted once from tokens of the answer */
+    float    frequency_penalty;      /* 0: off; subtracted per occurrence in the answer */
+    const facet_bias *bias;          /* added to scores; borrowed until the request is made */
+    size_t   bias_count;
+    uint64_t seed;                   /* same seed, same text: whatever the threads and the other requests */
+    int32_t  max_tokens;             /* of thought and answer together; 0: until the context is full */
+    const char *const *stop;         /* texts that end the answer, UTF-8; borrowed until the request is made */
+    size_t   stop_count;
+    bool     ignore_end;             /* go on after the tokens that end a turn */
+    bool     logprobs;               /* FACET_TOKEN events, with the model's own probabilities (before penalties, T = 1) */
+    int32_t  top_logprobs;           /* and those of this many likeliest tokens, at most 20 */
+} facet_sampling;
+
+/* The file's own defaults (Gemma 4: temperature 1, top_k 64, top_p 0.95) and a fresh seed. */
+FACET_API void facet_sampling_defaults(const facet_model *m, facet_sampling *out);
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+typedef enum facet_role { FACET_SYSTEM, FACET_USER, FACET_ASSISTANT } facet_role;
+
+typedef enum facet_finish {
+    FACET_FINISH_STOP,               /* the model ended its turn */
+    FACET_FINISH_STOP_TEXT,          /* one of sampling.stop appeared */
+    FACET_FINISH_LENGTH,             /* max_tokens, or the context is full */
+    FACET_FINISH_CALLS,              /* the model waits for the results of its calls */
+    FACET_FINISH_CANCELLED,
+    FACET_FINISH_ERROR               /* result.error says why */
+} facet_finish;
+
+typedef struct facet_result {
+    facet_finish finish;
+    facet_error error;               /* of FACET_FINISH_ERROR */
+    int32_t prompt_tokens;
+    int32_t cached_tokens;           /* of the prompt: still in the cache from an earlier request */
+    int32_t answer_tokens;           /* produced, thoughts and the token that ended the turn included */
+    int32_t stop_index;              /* which stop text, or -1 */
+    double  wait_seconds;            /* in the queue */
+    double  prompt_seconds;          /* from there to the first token */
+    double  answer_seconds;          /* from the first token to the last */
+    char    warning[256];            /* what was malformed in the output, or "" */
+} facet_result;
+
+typedef enum facet_event_kind {
+    FACET_PROGRESS,                  /* prompt_done of prompt_total tokens are in the cache */
+    FACET_TOKEN,                     /* a token was produced; only with sampling.logprobs */
+    FACET_THOUGHT,                   /* more text of the thought */
+    FACET_ANSWER,                    /* more text of the answer */
+    FACET_CALL,                      /* a whole tool call */
+    FACET_DONE                       /* the last event; the request is the caller's again */
+} facet_event_kind;
+
+typedef struct facet_logprob { int32_t id; float logprob; } facet_logprob;
+
+/* Everything in it is borrowed until the callback returns. */
+typedef struct facet_event {
+    facet_event_kind kind;
+    const char *text; size_t n;      /* THOUGHT, ANSWER: whole characters, UTF-8, also NUL-terminated */
+    const char *name;                /* CALL: the function */
+    const char *arguments;           /* CALL: a JSON object */
+    int32_t index;                   /* CALL: 0, 1, ... */
+    facet_logprob token;             /* TOKEN */
+    const facet_logprob *top;        /* TOKEN: likeliest first */
+    int32_t top_count;
+    int32_t prompt_done, prompt_total;
+    const facet_result *result;      /* DONE */
+} facet_event;
+
+/* Called on the engine's thread, events of one request in order; everything waits while it runs, so be brief. */
+typedef void (*facet_event_fn)(void *user, const facet_event *ev);
+
+/* A request is one conversation (messages) or one raw text (text, tokens), not both.
+ * s may be NULL: facet_sampling_defaults.  *out owned: facet_request_free. */
+FACET_API facet_status facet_request_new(facet_request **out, facet_engine *g, const facet_sampling *s, facet_error *e);
+/* Adds a turn. */
+FACET_API facet_status facet_request_message(facet_request *r, facet_role who, const char *text, size_t n, facet_error *e);
+/* The whole conversation at once, as facet_render takes it: with tools, calls and results. */
+FACET_API facet_status facet_request_conversation(facet_request *r, const char *json, size_t n, facet_error *e);
+/* Let the model think before it answers (off unless the conversation says so). */
+FACET_API void facet_request_think(facet_request *r, bool on);
+/* Raw text to go on with, without turns; bos stands before it.  special as in facet_tokenize. */
+FACET_API facet_status facet_request_text(facet_request *r, const char *text, size_t n, bool special, facet_error *e);
+/* Raw ids to go on with, exactly these. */
+FACET_API facet_status facet_request_tokens(facet_request *r, const int32_t *ids, size_t count, facet_error *e);
+
+/* Renders the prompt and hands the request to the engine.  E_ARG: prompt empty, malformed or longer than the
+ * context; E_BUSY: the queue is full.  fn may be NULL.  After success the last event always comes. */
+FACET_API facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *user, facet_error *e);
+/* Any thread, any time before facet_request_free, also from a signal handler.  The last event comes within a layer. */
+FACET_API void facet_request_cancel(facet_request *r);
+/* Blocks until the last event has been handled; *out (may be NULL) is the result.  Fails as the request failed;
+ * a cancelled request is FACET_E_CANCELLED.  Not from an event callback. */
+FACET_API facet_status facet_request_wait(facet_request *r, facet_result *out, facet_error *e);
+/* Cancels and waits first if it must; from an event callback of its own it takes effect after the last event. */
+FACET_API void facet_request_free(facet_request *r);
+
+/* ---- logits --------------------------------------------------------------------------------- */
+
+/* One row of logits: softcapped, [V], of position pos; what follows ids[0..pos].  A failure ends the run. */
+typedef facet_status (*facet_row_fn)(void *user, int32_t pos, const float *logits, int32_t vocab, facet_error *e);
+/* A named intermediate tensor [T, width] of one step; layer -1: outside the layers. */
+typedef void (*facet_tap_fn)(void *user, int32_t layer, const char *name, const float *data, int64_t T, int64_t width);
+
+typedef struct facet_logits_opts {
+    facet_engine_opts engine;        /* ctx, chunk, kv, threads, isa, exact */
+    facet_row_fn row; void *row_user;
+    facet_tap_fn tap; void *tap_user;   /* NULL: none */
+    int32_t greedy;                  /* then go on with this many likeliest tokens */
+    int32_t *greedy_out;             /* [greedy] */
+} facet_logits_opts;
+
+/* Runs ids through the model once, on the calling thread, and gives the logits of every position to o->row. */
+FACET_API facet_status facet_logits(const facet_model *m, const int32_t *ids, size_t count, const facet_logits_opts *o, facet_error *e);
+
 #ifdef __cplusplus
 }
 #endif
