@@ -1,0 +1,20 @@
+/* 4 bits in 8 sub-blocks of 32 with 6-bit scales and minimums. */
+#include "base/bits.h"
+#include "num/blocks.h"
+#include "num/half.h"
+
+void q4_k_decode(const void *src, float *dst, int64_t n)
+{
+    const q4_k_block *b = src;
+    for (int64_t done = 0; done < n; done += 256, b++, dst += 256) {
+        float d = half_f16_to_f32(load_u16(b->d)), dmin = half_f16_to_f32(load_u16(b->dmin));
+        for (int s = 0; s < 8; s++) {
+            int sc, mn;
+            q4_k_scale_min(b->scales, s, &sc, &mn);
+            float scale = d * (float)sc, min = dmin * (float)mn;
+            const uint8_t *q = b->qs + 32 * (s / 2);
+            int shift = 4 * (s & 1);
+            for (int j = 0; j < 32; j++) dst[32 * s + j] = scale * (float)(q[j] >> shift & 15) - min;
+        }
+    }
+}
