@@ -29,7 +29,7 @@ LDLIBS += -lm -pthread
 isas.x86_64  := avx2 avx512
 isas.aarch64 := neon
 isa.avx2   := -mavx2 -mfma -mf16c
-isa.avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mfma -mf16c
+isa.avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c
 isa.neon   := -march=armv8.2-a+dotprod+fp16
 
 # ---- libraries; a cross build looks at its own machine's ---------------------

@@ -21,7 +21,7 @@
 typedef enum kern_act {
     KERN_ACT_F32,      /* n floats */
     KERN_ACT_BF16,     /* n bf16, zero-padded to a multiple of 32 */
-    KERN_ACT_Q8        /* blocks of 32: layout private to the kernel family, padded with zeros to a multiple of 256 */
+    KERN_ACT_Q8        /* int8 in groups of 32 with an f32 scale (kern_int.h), padded with zeros to a multiple of 256 */
 } kern_act;
 
 typedef struct kern_mul {
@@ -36,6 +36,7 @@ typedef struct kern_mul {
 
 typedef struct kern {
     uint32_t isa;                       /* mask that was used */
+    const char *family[DTYPE_COUNT];    /* who made fast[t]: "ref", "avx2", ...; NULL where fast[t].mul is NULL */
     /* ---- products ---- */
     /* Bytes of one packed activation row of n elements. */
     size_t (*act_bytes)(kern_act act, int64_t n);
@@ -78,7 +79,7 @@ typedef struct kern {
 /* Fills the table: reference first, then each wider family that the mask allows and the CPU has.
  * mask 0: everything the CPU has. */
 void kern_init(kern *k, uint32_t isa_mask);
-/* Which family won for the fast product of a type: "ref", "avx2", ... */
+/* Which family won for the fast product of a type: "ref", "avx2", ...; NULL when the type cannot be a weight. */
 const char *kern_family(const kern *k, dtype t);
 
 #endif
