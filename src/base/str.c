@@ -27,7 +27,7 @@ bool str_split(str *rest, char sep, str *part)
 /* A short terminated copy for the strto* family; false when the text is empty or too long. */
 static bool number_text(str s, char out[64])
 {
-    if (s.n == 0 || s.n >= 64 || s.p[0] == ' ' || s.p[0] == '\t') return false;
+    if (s.n == 0 || s.n >= 64 || !memchr("+-.0123456789", s.p[0], 13)) return false;   /* no spaces, no "inf" */
     memcpy(out, s.p, s.n);
     out[s.n] = 0;
     return strlen(out) == s.n;
@@ -66,12 +66,13 @@ status str_to_bytes(str s, const char *what, uint64_t *out, err *e)
         { "G", 30 }, { "GB", 30 }, { "GiB", 30 }, { "T", 40 }, { "TB", 40 }, { "TiB", 40 },
     };
     size_t n = 0;
-    while (n < s.n && (strchr("0123456789.", s.p[n]) && s.p[n])) n++;
+    while (n < s.n && s.p[n] && strchr("0123456789.", s.p[n])) n++;
     double v = 0;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strncasecmp(units[i].unit, s.p + n, s.n - n) == 0 && strlen(units[i].unit) == s.n - n) {
-            status st = str_to_f64((str){ s.p, n }, what, 0, 1e15, &v, e);
-            if (st == OK) *out = (uint64_t)(v * (double)(1ull << units[i].shift));
+    for (size_t i = 0; n > 0 && i < sizeof units / sizeof *units; i++)
+        if (strlen(units[i].unit) == s.n - n && strncasecmp(units[i].unit, s.p + n, s.n - n) == 0) {
+            double unit = (double)(1ull << units[i].shift);
+            status st = str_to_f64((str){ s.p, n }, what, 0, 0x1p63 / unit, &v, e);
+            if (st == OK) *out = (uint64_t)(v * unit);
             return st;
         }
     return err_set(e, E_ARG, "%s is not a size: \"%.*s\"\nsizes look like 512M or 20G", what, (int)(s.n < 60 ? s.n : 60), s.p ? s.p : "");
