@@ -182,4 +182,4 @@ help:                               ## this list
 .SECONDARY:
 .PHONY: FORCE all deps run check lint programs test asan tsan debug clang fuzz fuzz-run cross check-qemu oracle \
         prove-chroot bench install uninstall clean help
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/src $(B)/tests -name '*.d' 2>/dev/null)

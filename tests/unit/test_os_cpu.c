@@ -1,0 +1,199 @@
+/* os/cpu, os/clock, os/tty. */
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/cpu.h"
+#include "os/tty.h"
+#include "support/test.h"
+
+static void levels_bring_those_below(void **state)
+{
+    (void)state;
+    err e;
+    static const struct { const char *text; uint32_t mask; } cases[] = {
+        { "ref", CPU_REF }, { "avx2", CPU_REF | CPU_AVX2 }, { "AVX512", CPU_REF | CPU_AVX2 | CPU_AVX512 },
+        { "bf16", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 }, { "neon", CPU_REF | CPU_NEON }, { "ref,neon,avx2", CPU_REF | CPU_NEON | CPU_AVX2 },
+        { "amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 | CPU_AMX },
+    };
+    uint32_t m;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_ok(cpu_isa_parse(cases[i].text, &m, &e), &e);
+        assert_int_equal(m, cases[i].mask);
+    }
+    assert_fails(cpu_isa_parse("avx3", &m, &e), E_ARG, &e, "\"avx3\"");
+    assert_fails(cpu_isa_parse("", &m, &e), E_ARG, &e, "unknown instruction set");
+    assert_fails(cpu_isa_parse("avx2,", &m, &e), E_ARG, &e, "unknown instruction set");
+}
+
+static void names(void **state)
+{
+    (void)state;
+    char text[64];
+    cpu_isa_names(CPU_REF | CPU_AVX2 | CPU_BF16, text, sizeof text);
+    assert_string_equal(text, "ref avx2 bf16");
+    cpu_isa_names(0, text, sizeof text);
+    assert_string_equal(text, "");
+    cpu_isa_names(63, text, 9);   /* cut, never overrun */
+    assert_string_equal(text, "ref avx2");
+}
+
+/* The kernel's own list of flags is the second opinion. */
+static bool kernel_says(const char *flag)
+{
+    char line[8192], word[64];
+    bool found = false;
+    snprintf(word, sizeof word, " %s ", flag);
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && !found && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = ' ';
+        found = (strncmp(line, "flags", 5) == 0 || strncmp(line, "Features", 8) == 0) && strstr(line, word);
+    }
+    if (f) fclose(f);
+    return found;
+}
+
+static void found_agrees_with_the_kernel(void **state)
+{
+    (void)state;
+    uint32_t m = cpu_isa_machine();
+    assert_true(m & CPU_REF);
+#if defined __x86_64__
+    bool avx2 = kernel_says("avx2") && kernel_says("fma") && kernel_says("f16c");
+    bool avx512 = avx2 && kernel_says("avx512f") && kernel_says("avx512bw") && kernel_says("avx512dq") && kernel_says("avx512vl") &&
+                  kernel_says("avx512_vnni") && kernel_says("avx512vbmi");
+    assert_int_equal(!!(m & CPU_AVX2), avx2);
+    assert_int_equal(!!(m & CPU_AVX512), avx512);
+    assert_int_equal(!!(m & CPU_BF16), avx512 && kernel_says("avx512_bf16"));
+    assert_false(m & CPU_NEON);
+#elif defined __aarch64__
+    /* an emulator shows the host's /proc/cpuinfo */
+    if (kernel_says("asimd")) assert_int_equal(!!(m & CPU_NEON), kernel_says("asimddp") && kernel_says("asimdhp"));
+    assert_false(m & (CPU_AVX2 | CPU_AVX512 | CPU_BF16 | CPU_AMX));
+#endif
+}
+
+static void the_environment_lowers(void **state)
+{
+    (void)state;
+    err e;
+    uint32_t m;
+    unsetenv("FACET_ISA");
+    assert_int_equal(cpu_isa_found(), cpu_isa_machine());
+    assert_ok(cpu_isa_env(&m, &e), &e);
+    assert_int_equal(m, UINT32_MAX);
+    setenv("FACET_ISA", "ref", 1);
+    assert_int_equal(cpu_isa_found(), CPU_REF);
+    setenv("FACET_ISA", "amx,neon", 1);   /* never more than there is */
+    assert_int_equal(cpu_isa_found(), cpu_isa_machine());
+    setenv("FACET_ISA", "fast", 1);
+    assert_fails(cpu_isa_env(&m, &e), E_ARG, &e, "FACET_ISA: unknown instruction set \"fast\"");
+    assert_int_equal(cpu_isa_found(), cpu_isa_machine());
+    unsetenv("FACET_ISA");
+}
+
+static void cores_follow_the_affinity(void **state)
+{
+    (void)state;
+    cpu_set_t old, one;
+    assert_int_equal(sched_getaffinity(0, sizeof old, &old), 0);
+    assert_in_range(cpu_cores(), 1, CPU_COUNT(&old));
+    int first = 0;
+    while (!CPU_ISSET(first, &old)) first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    assert_int_equal(cpu_cores(), 1);
+    sched_setaffinity(0, sizeof old, &old);
+}
+
+static void memory_is_plausible(void **state)
+{
+    (void)state;
+    uint64_t total = cpu_memory_total(), left = cpu_memory_available();
+    assert_true(total >= (uint64_t)64 << 20);
+    assert_true(total <= (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
+    assert_true(left > 0 && left <= total);
+    char model[128];
+    cpu_model(model, sizeof model);
+    assert_true(strlen(model) > 0);
+}
+
+static void the_clock_goes_forward(void **state)
+{
+    (void)state;
+    double last = clock_seconds();
+    for (int i = 0; i < 1000; i++) {
+        double now = clock_seconds();
+        assert_true(now >= last);
+        last = now;
+    }
+}
+
+/* Standard error is a pipe here: nothing may be written to it. */
+static void progress_is_for_terminals(void **state)
+{
+    (void)state;
+    int ends[2], saved = dup(2);
+    char byte;
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    dup2(ends[1], 2);
+    bool term = tty_is(2), colors = tty_colors(2);
+    tty_progress("loading", 0.5, "x");
+    tty_progress_done();
+    dup2(saved, 2);
+    assert_false(term);
+    assert_false(colors);
+    assert_int_equal(read(ends[0], &byte, 1), -1);
+    close(ends[0]);
+    close(ends[1]);
+    close(saved);
+    assert_true(tty_width() > 0);
+}
+
+static void progress_on_a_terminal(void **state)
+{
+    (void)state;
+    int master = posix_openpt(O_RDWR | O_NOCTTY), saved = dup(2);
+    assert_true(master >= 0);
+    assert_int_equal(grantpt(master) | unlockpt(master), 0);
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    assert_true(slave >= 0);
+    dup2(slave, 2);
+    setenv("TERM", "xterm", 1);
+    unsetenv("NO_COLOR");
+    bool colors = tty_colors(2);
+    setenv("NO_COLOR", "1", 1);
+    bool none = tty_colors(2);
+    unsetenv("NO_COLOR");
+    tty_progress("loading", 0.43, "2 GB");
+    tty_progress("loading", 0.44, "2 GB");   /* too soon: not shown */
+    tty_progress_done();
+    dup2(saved, 2);
+    char got[200] = "";
+    ssize_t n = read(master, got, sizeof got - 1);
+    assert_true(colors);
+    assert_false(none);
+    assert_true(n > 0);
+    assert_string_equal(got, "\r\033[Kloading  43 %  2 GB\r\033[K");
+    close(slave);
+    close(master);
+    close(saved);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(levels_bring_those_below),
+        cmocka_unit_test(names),
+        cmocka_unit_test(found_agrees_with_the_kernel),
+        cmocka_unit_test(the_environment_lowers),
+        cmocka_unit_test(cores_follow_the_affinity),
+        cmocka_unit_test(memory_is_plausible),
+        cmocka_unit_test(the_clock_goes_forward),
+        cmocka_unit_test(progress_is_for_terminals),
+        cmocka_unit_test(progress_on_a_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
