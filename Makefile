@@ -16,13 +16,14 @@ MAKEFLAGS += --no-print-directory
 # ---- flags: one line per build flavour -------------------------------------
 opt.release := -O3 -g -DNDEBUG
 opt.debug   := -O0 -g
-opt.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-opt.tsan    := -O1 -g -fsanitize=thread
+# (instrumented code loses value ranges, so gcc would warn of truncation that cannot happen)
+opt.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-format-truncation
+opt.tsan    := -O1 -g -fsanitize=thread -Wno-format-truncation
 opt.fuzz    := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS ?=
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -iquote src $(WARN) $(opt.$(CONFIG)) \
-             -ffp-contract=off -fno-math-errno -fvisibility=hidden $(FEAT) $(CFLAGS)
+             -ffp-contract=off -fno-math-errno -fvisibility=hidden $(if $(filter 1,$(WERROR)),-Werror) $(FEAT) $(CFLAGS)
 LDLIBS += -lm -pthread
 
 # ---- instruction sets: the folder name picks the flags ----------------------
