@@ -21,7 +21,7 @@ class Taps:
             self.pre(layer.pre_feedforward_layernorm, i, "attn_residual")
             self.hook(layer.post_feedforward_layernorm, i, "ffn_out")
             if hasattr(layer, "router"):
-                self.hook(layer.router, i, "router", first)
+                self.hook(layer.router.proj, i, "router")
                 self.hook(layer.post_feedforward_layernorm_1, i, "ffn_dense")
                 self.hook(layer.post_feedforward_layernorm_2, i, "ffn_experts")
             if hasattr(layer, "post_per_layer_input_norm"):
@@ -66,11 +66,12 @@ def double(model):
 
 
 def routing_gap(taps, top_k):
-    """The smallest distance, in router scores, between the last expert taken and the first one left."""
+    """The smallest distance, in router scores, between the last expert taken and the first one left: a tie could
+    be broken either way, and everything after it would differ."""
     gap = float("inf")
     for (_, name), p in taps.items():
         if name == "router" and top_k < p.shape[1]:
-            v = p.double().log().topk(top_k + 1, dim=-1).values
+            v = p.double().topk(top_k + 1, dim=-1).values
             gap = min(gap, float((v[:, top_k - 1] - v[:, top_k]).min()))
     return gap
 
@@ -130,8 +131,7 @@ def examine(spec, model, ids):
     }
     if spec.experts:
         facts["routing_gap"] = routing_gap(taps64, spec.top_k)
-        load = torch.stack([t.double().mean(0) for (_, n), t in taps64.items() if n == "router"])
-        facts["router_max_share"] = float(torch.stack(
-            [t.double().max(-1).values.mean() for (_, n), t in taps64.items() if n == "router"]).mean())
-        facts["experts_seen"] = float((load > 0.2 / spec.experts).double().mean())
+        share = torch.stack([F.softmax(t.double(), -1) for (_, n), t in taps64.items() if n == "router"])
+        facts["router_max_share"] = float(share.max(-1).values.mean())
+        facts["experts_seen"] = float((share.mean(1) > 0.2 / spec.experts).double().mean())
     return y, {k: t[rows] for k, t in taps.items()}, rows, facts
