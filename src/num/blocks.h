@@ -75,7 +75,8 @@ DECODER(iq2_xxs); DECODER(iq2_xs); DECODER(iq2_s); DECODER(iq3_xxs); DECODER(iq3
 DECODER(plain_f32); DECODER(plain_f16); DECODER(plain_bf16); DECODER(plain_f64);
 DECODER(plain_i8); DECODER(plain_i16); DECODER(plain_i32); DECODER(plain_i64);
 ENCODER(plain_f32); ENCODER(plain_f16); ENCODER(plain_bf16); ENCODER(plain_f64);
-ENCODER(q8_0); ENCODER(q4_0); ENCODER(q4_1); ENCODER(q5_0); ENCODER(q5_1); ENCODER(fp4_mx);
+ENCODER(q8_0); ENCODER(q4_0); ENCODER(q4_1); ENCODER(q5_0); ENCODER(q5_1);
+ENCODER(q4_k); ENCODER(q5_k); ENCODER(q6_k); ENCODER(fp4_mx);
 #undef DECODER
 #undef ENCODER
 
@@ -90,6 +91,9 @@ static inline void q4_k_scale_min(const uint8_t s[12], int j, int *scale, int *m
         *min = (s[j + 4] >> 4) | (s[j] >> 6) << 4;
     }
 }
+
+/* head: the first 16 bytes (d, dmin, scales) of a Q4_K (N = 15) or Q5_K (N = 31) block, and the codes of its 256 elements. */
+void q4_k_fit(const float *x, const float *importance, int N, uint8_t code[256], uint8_t *head);
 
 /* The signed scale of sub-block k (0..15) of Q3_K. */
 static inline int q3_k_scale(const uint8_t s[12], int k)

@@ -45,3 +45,30 @@ void fp4_nv_decode(const void *src, float *dst, int64_t n)
             }
         }
 }
+
+void fp4_mx_encode(const float *src, void *dst, int64_t n, const float *importance)
+{
+    (void)importance;
+    mxfp4_block *b = dst;
+    for (int64_t i = 0; i < n; i += 32, b++) {
+        const float *x = src + i;
+        float top = 0;
+        for (int j = 0; j < 32; j++) top = MAX(top, fabsf(x[j]));
+        int e = top > 0 ? (int)floorf(log2f(top)) - 2 + 127 : 0;
+        b->e = (uint8_t)MIN(MAX(e, 0), 254);
+        float d = fp4_mx_scale(b->e);
+        uint8_t q[32];
+        for (int j = 0; j < 32; j++) {
+            float best = INFINITY;
+            q[j] = 0;
+            for (int c = 0; c < 16; c++) {
+                float error = fabsf((float)fp4_values[c] * d - x[j]);
+                if (error < best) {
+                    best = error;
+                    q[j] = (uint8_t)c;
+                }
+            }
+        }
+        for (int j = 0; j < 16; j++) b->qs[j] = (uint8_t)(q[j] | q[j + 16] << 4);
+    }
+}

@@ -1,6 +1,7 @@
 /* 4 bits, one scale for 32 elements. */
 #include "base/bits.h"
 #include "num/blocks.h"
+#include "num/fit.h"
 #include "num/half.h"
 
 void q4_0_decode(const void *src, float *dst, int64_t n)
@@ -12,5 +13,31 @@ void q4_0_decode(const void *src, float *dst, int64_t n)
             dst[j] = d * (float)((b->qs[j] & 15) - 8);
             dst[j + 16] = d * (float)((b->qs[j] >> 4) - 8);
         }
+    }
+}
+
+/* Without importance the scale comes from the largest element alone; with it, from a weighted search. */
+void q4_0_encode(const float *src, void *dst, int64_t n, const float *importance)
+{
+    q4_0_block *b = dst;
+    float sigma2 = importance ? fit_mean_square(n, src) : 0;
+    for (int64_t i = 0; i < n; i += 32, b++) {
+        const float *x = src + i;
+        uint8_t q[32];
+        float d;
+        if (importance) {
+            float w[32];
+            fit_weights(32, x, importance + i, sigma2, w);
+            d = fit_symmetric(32, 8, x, w, q);
+        } else {
+            float peak = 0;
+            for (int j = 0; j < 32; j++)
+                if (fabsf(x[j]) > fabsf(peak)) peak = x[j];
+            d = peak / -8;
+            float id = d != 0 ? 1.0f / d : 0;
+            for (int j = 0; j < 32; j++) q[j] = (uint8_t)MIN(15, (int)(x[j] * id + 8.5f));
+        }
+        store_u16(b->d, half_f32_to_f16(d));
+        for (int j = 0; j < 16; j++) b->qs[j] = (uint8_t)(q[j] | q[j + 16] << 4);
     }
 }

@@ -19,3 +19,20 @@ void q5_k_decode(const void *src, float *dst, int64_t n)
         }
     }
 }
+
+void q5_k_encode(const float *src, void *dst, int64_t n, const float *importance)
+{
+    q5_k_block *b = dst;
+    for (int64_t i = 0; i < n; i += 256, b++) {
+        uint8_t q[256];
+        q4_k_fit(src + i, importance ? importance + i : NULL, 31, q, (uint8_t *)b);
+        for (int j = 0; j < 128; j++) {
+            const uint8_t *v = q + 64 * (j / 32) + j % 32;
+            b->qs[j] = (uint8_t)((v[0] & 15) | (v[32] & 15) << 4);
+        }
+        for (int j = 0; j < 32; j++) {
+            b->qh[j] = 0;
+            for (int s = 0; s < 8; s++) b->qh[j] |= (uint8_t)(q[32 * s + j] >> 4 << s);
+        }
+    }
+}
