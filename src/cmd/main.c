@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/json.h"
 #include "cmd/opt.h"
 
 enum { EXIT_FINE = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_INTERRUPT = 130 };
@@ -83,6 +84,7 @@ static int run(const cmd *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    json_use_mem();
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0) name = "version";

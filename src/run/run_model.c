@@ -1,0 +1,160 @@
+/* facet_model: the network and its tokenizer from one path; tokens and prompts. */
+#include <string.h>
+
+#include "base/log.h"
+#include "os/file.h"
+#include "run/run_int.h"
+
+enum { TEMPLATE_MAX = 4 << 20 };
+
+status run_need_tok(const facet_model *m, err *e)
+{
+    if (m->tok) return OK;
+    if (e) *e = m->tok_why;
+    return m->tok_why.code;
+}
+
+/* The chat template that comes with the file: text, or empty. */
+static status read_template(const facet_model *m, buf *out, err *e)
+{
+    status st = OK;
+    str text = { "", 0 };
+    const gemma *g = m->gemma;
+    if (g->gguf) {
+        TRY(gguf_str_or(g->gguf, "tokenizer.chat_template", text, &text, e));
+        TRY(buf_add(out, text.p, text.n, e));
+    } else {
+        char *path = file_join(g->path, "chat_template.jinja");
+        if (!path) FAIL(e, E_NOMEM, "could not read the chat template\nout of memory");
+        if (file_exists(path)) st = file_read_all(out, path, e);
+        mem_free(path);
+    }
+out:
+    return st;
+}
+
+static status choose_variant(facet_model *m, err *e)
+{
+    status st = OK;
+    bool known = false;
+    buf text;
+    buf_init(&text, TEMPLATE_MAX);
+    TRY(read_template(m, &text, e));
+    /* the small models are those with per-layer embeddings */
+    m->variant = chat_variant_of((str){ buf_text(&text), text.len }, m->gemma->config.ple == 0, &known);
+    if (text.len && !known)
+        log_print(LOG_WARN, "the file's chat template is not one that facet knows; using the official one of %s models",
+                  m->variant == CHAT_EDGE ? "the small" : "the large");
+    const tok_special *s = tok_specials(m->tok);
+    m->chat = s->bos >= 0 && s->turn >= 0 && s->turn_end >= 0;
+out:
+    buf_done(&text);
+    return st;
+}
+
+static status load_tok(facet_model *m, err *e)
+{
+    const gemma *g = m->gemma;
+    if (g->gguf) return tok_from_gguf(&m->tok, g->gguf, e);
+    if (g->tokenizer_json) return tok_from_json(&m->tok, g->tokenizer_json, e);
+    return err_set(e, E_UNSUPPORTED, "cannot read or write text with \"%s\"\nthe folder has no tokenizer.json", g->path);
+}
+
+facet_status facet_model_open(facet_model **out, const facet_model_opts *o, facet_error *e)
+{
+    status st = OK;
+    facet_model *m = NULL;
+    json_use_mem();
+    if (!o || !o->path || !o->path[0]) FAIL(e, E_ARG, "cannot open a model\nno path was given");
+    m = mem_alloc(sizeof *m, MEM_OTHER);
+    if (!m) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", o->path);
+    TRY(gemma_open(&m->gemma, o->path, e));
+    /* A network without a usable vocabulary still computes logits; whoever needs text is told why not. */
+    st = load_tok(m, &m->tok_why);
+    if (st == E_NOMEM || st == E_IO) { if (e) *e = m->tok_why; goto out; }
+    st = OK;
+    if (m->tok) TRY(choose_variant(m, e));
+    *out = m;
+    m = NULL;
+out:
+    facet_model_close(m);
+    return st;
+}
+
+void facet_model_close(facet_model *m)
+{
+    if (!m) return;
+    tok_free(m->tok);
+    gemma_close(m->gemma);
+    mem_free(m);
+}
+
+void facet_model_read_info(const facet_model *m, facet_model_info *out)
+{
+    const gemma *g = m->gemma;
+    const gemma_config *c = &g->config;
+    *out = (facet_model_info){
+        .name = c->name, .vocab = c->vocab, .context = c->context, .layer_count = c->layer_count, .hidden = c->hidden,
+        .expert_count = c->expert_count, .expert_used = c->expert_used, .bos = m->tok ? tok_specials(m->tok)->bos : -1,
+        .text = m->tok != NULL, .chat = m->chat,
+        .file_bytes = g->gguf ? gguf_file_bytes(g->gguf) : st_file_bytes(g->safetensors) };
+    const char *name = gemma_config_size_name(c, out->size_name, sizeof out->size_name);
+    if (name != out->size_name) strncpy(out->size_name, name, sizeof out->size_name - 1);
+}
+
+facet_status facet_tokenize(const facet_model *m, const char *text, size_t n, bool special, int32_t **ids, size_t *count, facet_error *e)
+{
+    status st = OK;
+    tok_ids list = { 0 };
+    TRY(run_need_tok(m, e));
+    TRY(tok_encode(m->tok, (str){ text, n }, special, &list, e));
+    *ids = list.data;
+    *count = list.len;
+    list = (tok_ids){ 0 };
+out:
+    tok_ids_done(&list);
+    return st;
+}
+
+facet_status facet_detokenize(const facet_model *m, const int32_t *ids, size_t count, bool special, char **text, size_t *n, facet_error *e)
+{
+    status st = OK;
+    tok_decoder d = { .special = special };
+    buf b;
+    buf_init(&b, (size_t)1 << 40);
+    TRY(run_need_tok(m, e));
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= tok_count(m->tok))
+            FAIL(e, E_ARG, "cannot write token %d as text\nthe vocabulary has %d tokens", ids[i], tok_count(m->tok));
+        TRY(tok_decode(m->tok, &d, ids[i], &b, e));
+    }
+    TRY(tok_decode_end(&d, &b, e));
+    TRY(buf_add(&b, "", 0, e));
+    *n = b.len;
+    *text = buf_take(&b);
+    if (!*text) *text = mem_strdup("", 0, MEM_TEXT);
+    if (!*text) FAIL(e, E_NOMEM, "could not write tokens as text\nout of memory");
+out:
+    buf_done(&b);
+    return st;
+}
+
+facet_status facet_render(const facet_model *m, const char *json, size_t n, int32_t **ids, size_t *count, facet_error *e)
+{
+    status st = OK;
+    json_t *conversation = NULL;
+    chat_prompt p = { 0 };
+    tok_ids list = { 0 };
+    TRY(run_need_tok(m, e));
+    TRY(json_parse(&conversation, (str){ json, n }, "the conversation", false, e));
+    TRY(chat_render_conversation(&p, conversation, m->variant, e));
+    TRY(chat_encode(m->tok, &p, &list, e));
+    *ids = list.data;
+    *count = list.len;
+    list = (tok_ids){ 0 };
+out:
+    tok_ids_done(&list);
+    chat_prompt_done(&p);
+    json_decref(conversation);
+    return st;
+}
