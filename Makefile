@@ -8,7 +8,7 @@ CROSS  := $(if $(filter-out $(shell uname -m),$(ARCH)),$(patsubst %gcc,%,$(CC)))
 B      := build/$(CONFIG)$(if $(CROSS),-$(ARCH))$(if $(findstring clang,$(CC)),-clang)
 
 # Two jobs on two cores unless you say otherwise ("make -j8", "make -j1").
-ifeq (,$(filter -j% --jobserver%,$(MAKEFLAGS)))
+ifeq (0,$(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)))
 MAKEFLAGS += -j$(shell nproc)
 endif
 MAKEFLAGS += --no-print-directory
