@@ -129,11 +129,9 @@ facet_status facet_detokenize(const facet_model *m, const int32_t *ids, size_t c
         TRY(tok_decode(m->tok, &d, ids[i], &b, e));
     }
     TRY(tok_decode_end(&d, &b, e));
-    TRY(buf_add(&b, "", 0, e));
+    TRY(buf_add(&b, "", 0, e));      /* at least the final NUL */
     *n = b.len;
     *text = buf_take(&b);
-    if (!*text) *text = mem_strdup("", 0, MEM_TEXT);
-    if (!*text) FAIL(e, E_NOMEM, "could not write tokens as text\nout of memory");
 out:
     buf_done(&b);
     return st;
