@@ -18,6 +18,7 @@ one() {
     name=$(printf '%s' "$cmd" | sed "s,^sh ,,; s,$build/,,; s, .*,,; s,^tests/,,; s,[/],-,g")
     log=$build/logs/$name
     export TMPDIR="$PWD/$build/tmp/$name" FACET="$PWD/$build/facet" BUILD="$build"
+    [ -z "${RUN:-}" ] || FACET=$FACET.run
     rm -rf "$TMPDIR" && mkdir -p "$TMPDIR"
     case $cmd in "$build"/*) [ -z "${RUN:-}" ] || cmd="$RUN $cmd" ;; esac
     start=$(date +%s)
@@ -52,6 +53,11 @@ build=$1
 shift
 rm -rf "$build/logs"
 mkdir -p "$build/logs"
+# Scripts call $FACET as one word; with an emulator that is a script of its own.
+if [ -n "${RUN:-}" ]; then
+    printf '#!/bin/sh\nexec %s "%s" "$@"\n' "$RUN" "$PWD/$build/facet" >"$build/facet.run"
+    chmod +x "$build/facet.run"
+fi
 export LC_ALL=C.UTF-8
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}" TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1}"
