@@ -33,11 +33,10 @@ static bool shard_named(str path, int64_t no, int64_t count)
 /* The name of shard `no`, made from the name of another one: never from what a file says.  Owned: mem_free. */
 static char *shard_path(str path, int64_t no, int64_t count)
 {
-    size_t prefix = path.n - SUFFIX_BYTES;
-    char *p = mem_alloc(path.n + 1, MEM_OTHER);
-    if (!p) return NULL;
-    memcpy(p, path.p, prefix);
-    snprintf(p + prefix, SUFFIX_BYTES + 1, "-%05" PRId64 "-of-%05" PRId64 ".gguf", no + 1, count);
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "-%05" PRId64 "-of-%05" PRId64 ".gguf", no + 1, count);
+    char *p = mem_strdup(path.p, path.n, MEM_OTHER);
+    if (p) memcpy(p + path.n - SUFFIX_BYTES, suffix, SUFFIX_BYTES);
     return p;
 }
 

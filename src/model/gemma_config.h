@@ -44,7 +44,7 @@ typedef struct gemma_config {
     int32_t top_k;                 /* 64 */
 } gemma_config;
 
-/* Fills *c (owned: gemma_config_done). */
+/* Fills *c (owned: gemma_config_done).  An mmproj file, an adapter or any other architecture is refused by name. */
 status gemma_config_from_gguf(gemma_config *c, const gguf_file *g, err *e);
 /* config: config.json; generation: generation_config.json or NULL. */
 status gemma_config_from_hf(gemma_config *c, const json_t *config, const json_t *generation, const char *name, err *e);

@@ -10,23 +10,27 @@
 #include "fmt/safetensors.h"
 #include "model/gemma_config.h"
 
-/* One matrix [rows, cols] (y = W x, cols contiguous) or mats of them behind one another (experts). */
+/* One matrix [rows, cols] (y = W x, cols contiguous), or mats of them (experts).  Matrix m begins at row m * mat_rows:
+ * where a file keeps gate and up of an expert in one tensor, both are views of it with mat_rows = 2 * Fe. */
 typedef struct weight {
     const char *name;        /* as in the file, for messages; NULL: absent */
     dtype type;
     int32_t mats;            /* 1, or E */
     int64_t rows, cols;      /* of one matrix; a vector is rows == 1 */
+    int64_t mat_rows;        /* rows from one matrix to the next; rows unless it is a view */
     size_t row_bytes;
-    const uint8_t *data;     /* mats * rows * row_bytes, maybe unaligned */
-    float scale;             /* the product is multiplied by this (NVFP4's tensor scale), normally 1 */
-    const float *scales;     /* [mats] per-expert product scales of NVFP4 sources, or NULL */
+    const uint8_t *data;     /* maybe unaligned */
+    float scale;             /* every product is multiplied by this (NVFP4's tensor scale), normally 1 */
+    const float *scales;     /* [mats] further factors, one per matrix (NVFP4 experts), or NULL */
 } weight;
 
 static inline bool weight_has(const weight *w) { return w->name != NULL; }
 static inline const uint8_t *weight_row(const weight *w, int64_t mat, int64_t row)
 {
-    return w->data + (size_t)(mat * w->rows + row) * w->row_bytes;
+    return w->data + (size_t)(mat * w->mat_rows + row) * w->row_bytes;
 }
+/* The factor of products with matrix `mat`. */
+static inline float weight_scale(const weight *w, int64_t mat) { return w->scales ? w->scale * w->scales[mat] : w->scale; }
 
 /* Norm vectors and other small float tensors are kept as f32 arrays (model lifetime). */
 typedef struct layer_weights {
@@ -48,10 +52,8 @@ typedef struct layer_weights {
     const float *ffn_norm_2;           /* [H] pre_feedforward_layernorm_2 */
     const float *post_ffn_norm_1;      /* [H] */
     const float *post_ffn_norm_2;      /* [H] */
-    weight gate_exps, up_exps;         /* E x [Fe, H]; views of one tensor when the file has them fused: then
-                                        * mat_stride below is 2*Fe rows */
+    weight gate_exps, up_exps;         /* E x [Fe, H] */
     weight down_exps;                  /* E x [H, Fe] */
-    int64_t gate_up_mat_rows;          /* rows from one expert's gate to the next one's: Fe, or 2*Fe when fused */
     /* per-layer embeddings */
     weight ple_gate;                   /* [P, H] */
     weight ple_proj;                   /* [H, P] */
@@ -66,18 +68,30 @@ typedef struct weights {
     weight ple_model_proj;             /* [P*L, H] */
     const float *ple_proj_norm;        /* [P] */
     layer_weights *layers;             /* [L] */
-    void *owned;                       /* private */
+    /* private */
+    void *owned;
+    size_t owned_bytes;
 } weights;
 
-/* The files stay open as long as the weights are used.  rope factors found in a GGUF go into c. */
+/* The files stay open as long as the weights are used.  rope factors found in a GGUF go into c.
+ * A missing tensor or a wrong shape gives E_FORMAT, a type without a decoder E_UNSUPPORTED, both with the tensor's name. */
 status weights_from_gguf(weights *w, gemma_config *c, const gguf_file *g, err *e);
 status weights_from_safetensors(weights *w, const gemma_config *c, const st_file *s, err *e);
 void   weights_done(weights *w);
 
-/* Row `row` of expert `mat` of a gate or up tensor that may be fused. */
-static inline const uint8_t *weight_expert_row(const weight *w, int64_t mat_rows, int64_t mat, int64_t row)
+/* The door to a layer: its tensors may be read between take and give.  Now they lie in the mapping and the door is always
+ * open; a stream from disk would wait here. */
+static inline status weights_take(const weights *w, int32_t layer, const layer_weights **out, err *e)
 {
-    return w->data + (size_t)(mat * mat_rows + row) * w->row_bytes;
+    (void)e;
+    *out = &w->layers[layer];
+    return OK;
 }
+static inline void weights_give(const weights *w, int32_t layer) { (void)w; (void)layer; }
+
+/* The door to one expert of a taken layer: three plain matrices (mats == 1), scales folded in. */
+typedef struct expert_weights { weight gate, up, down; } expert_weights;
+status weights_take_expert(const weights *w, int32_t layer, int32_t expert, expert_weights *out, err *e);
+static inline void weights_give_expert(const weights *w, int32_t layer, int32_t expert) { (void)w; (void)layer; (void)expert; }
 
 #endif
