@@ -23,9 +23,13 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     exit 1
 fi
 
+# A package may be there for two architectures: one line each.
+native=$(dpkg --print-architecture)
 missing=
 for p in $packages; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
+    case $p in *:*) arch=${p#*:} ;; *) arch=$native ;; esac
+    dpkg-query -W -f '${Architecture} ${db:Status-Status}\n' "${p%:*}" 2>/dev/null |
+        grep -qxE "($arch|all) installed" || missing="$missing $p"
 done
 [ -n "$missing" ] || exit 0
 
