@@ -64,7 +64,6 @@ facet_status facet_model_open(facet_model **out, const facet_model_opts *o, face
 {
     status st = OK;
     facet_model *m = NULL;
-    json_use_mem();
     if (!o || !o->path || !o->path[0]) FAIL(e, E_ARG, "cannot open a model\nno path was given");
     m = mem_alloc(sizeof *m, MEM_OTHER);
     if (!m) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", o->path);
