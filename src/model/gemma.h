@@ -32,14 +32,16 @@ typedef struct gemma_ctx_opts {
     int32_t seq_max;           /* sequences alive at once; 0: 1 */
     int32_t row_max;           /* most rows of one step (the chunk); 0: 512 */
     int32_t logit_rows_max;    /* most rows whose logits are wanted in one step; 0: seq_max + 16, capped at row_max */
-    dtype   kv_type;           /* F32, F16, BF16, Q8_0; the default (0 = DTYPE_F32 cannot say "unset") is set by gemma_ctx_defaults */
+    dtype   kv_type;           /* F32, F16, BF16, Q8_0; DTYPE_COUNT (from gemma_ctx_defaults): F32 when exact, else F16 */
+    int32_t rank_max;          /* highest rank of an adapter; 0: 64 */
     int     threads;           /* 0: one per core */
     uint32_t isa;              /* mask, 0: all that the machine has */
     bool    exact;             /* f32 activations and reference kernels */
     bool    no_cache;          /* one step is the whole of every sequence; keeps layer inputs (training) */
+    bool    keep_k;            /* K = V layers store K too, instead of rebuilding it (for comparison) */
 } gemma_ctx_opts;
 
-void gemma_ctx_defaults(gemma_ctx_opts *o);   /* kv_type F16, the rest 0 */
+void gemma_ctx_defaults(gemma_ctx_opts *o);   /* kv_type chosen by exact, the rest 0 */
 
 /* Lays out cache and step buffers.  With measure != NULL nothing is allocated: the bytes by purpose are
  * written there by the same code (the plan). */
@@ -48,17 +50,32 @@ status gemma_ctx_new(gemma_ctx **out, const gemma *m, const gemma_ctx_opts *o, g
 void   gemma_ctx_free(gemma_ctx *x);
 const gemma_ctx_opts *gemma_ctx_opts_used(const gemma_ctx *x);
 
-/* One row of a step.  Rows of one sequence stand in order of position, which continues the sequence. */
+/* One row of a step.  Rows of one sequence stand in order of position, which continues the sequence.  With
+ * no_cache neighbouring rows of equal seq and doc are one sequence, which starts at position 0. */
 typedef struct gemma_row {
-    int32_t seq;               /* from gemma_seq_new */
+    int32_t seq;               /* from gemma_seq_new; any number >= 0 with no_cache */
     int32_t pos;               /* 0, 1, 2, ... */
     int32_t token;             /* id; ignored when embed is given */
     const float *embed;        /* [H] soft token, already in the residual's scale, or NULL.  PLE then uses id 0 */
     int32_t block;             /* > 0: rows of one sequence with the same number form an image block */
     int32_t doc;               /* packing: rows see only keys of the same document (no_cache only) */
-    int32_t adapter;           /* 0: none */
+    int32_t adapter;           /* 0: none; an id given to gemma_adapter_set */
     bool    want_logits;
 } gemma_row;
+
+/* Low-rank terms: y += scale * B (A x) in one linear, for the rows whose adapter is id. */
+typedef enum gemma_linear {
+    GEMMA_Q, GEMMA_K, GEMMA_V, GEMMA_O, GEMMA_GATE, GEMMA_UP, GEMMA_DOWN, GEMMA_ROUTER,
+    GEMMA_EXPERT_GATE, GEMMA_EXPERT_UP, GEMMA_EXPERT_DOWN,   /* the only ones with expert >= 0 */
+    GEMMA_PLE_GATE, GEMMA_PLE_PROJ,
+    GEMMA_PLE_MODEL_PROJ, GEMMA_HEAD,                        /* layer -1 */
+    GEMMA_LINEAR_COUNT
+} gemma_linear;
+/* a: [r, inputs], b: [outputs, r], copied.  id > 0; expert -1 where there is none.  Replaces an earlier one of the
+ * same place.  E_ARG when the model has no such linear. */
+status gemma_adapter_set(gemma_ctx *x, int32_t id, int32_t layer, gemma_linear which, int32_t expert, const float *a, const float *b,
+                         int32_t r, float scale, err *e);
+void   gemma_adapter_clear(gemma_ctx *x, int32_t id);
 
 /* Runs T rows through the network.  logits: [rows with want_logits, V] in row order, softcapped, or NULL when
  * none is wanted.  On failure the cache is as before.  Rows that nothing depends on leave early. */
@@ -81,6 +98,12 @@ status  gemma_seq_load(gemma_ctx *x, const void *p, size_t n, int32_t *seq, err 
  * layer -1 outside the layers; data [T, width] f32. */
 typedef void (*gemma_tap_fn)(void *user, int32_t layer, const char *name, const float *data, int64_t T, int64_t width);
 void gemma_ctx_tap(gemma_ctx *x, gemma_tap_fn fn, void *user);
+
+/* After a step with no_cache, until the next one.  Input of a layer [T, H]; layer L: the last layer's output. NULL when
+ * there is none. */
+const float *gemma_ctx_layer_input(const gemma_ctx *x, int32_t layer);
+/* K and V that later layers read too: f32, [heads][row_max][d]; E_ARG for other layers. */
+status gemma_ctx_shared_kv(const gemma_ctx *x, int32_t layer, const float **k, const float **v, err *e);
 
 /* Asks a running step, or the next one, to stop: it returns E_CANCELLED within a layer. Any thread. */
 void gemma_ctx_interrupt(gemma_ctx *x);

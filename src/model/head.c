@@ -1,0 +1,18 @@
+/* From the last residual to logits (architecture section 2.10), for the rows that want them. */
+#include "model/gemma_int.h"
+
+void head_run(gemma_ctx *x, float *logits)
+{
+    const gemma_config *c = gemma_int_config(x);
+    dev *d = x->dev;
+    int64_t H = c->hidden;
+    d->op->gather(d, x->b.x, H, x->rows.want, x->rows.wanted, H, x->b.h, H);
+    for (int32_t i = 0; i < x->rows.wanted; i++) x->rows.adapter[i] = x->rows.adapter[x->rows.want[i]];
+    x->rows.T = x->rows.wanted;
+    d->op->rms_norm(d, x->b.h, H, x->m->weights.out_norm, c->eps, x->rows.T, H, x->b.h, H);
+    gemma_int_tap(x, -1, "final_norm", x->b.h, H);
+    dev_product p = decoder_product(x, -1, GEMMA_HEAD, &x->m->weights.head, x->b.h, logits);
+    d->op->mul(d, &p, 1);
+    if (c->softcap > 0) d->op->softcap(d, c->softcap, x->rows.T, c->vocab, logits);
+    gemma_int_tap(x, -1, "logits", logits, c->vocab);
+}
