@@ -35,6 +35,7 @@ typedef struct gemma_config {
     double  theta_sliding, theta_full;
     int32_t rope_pairs_full;       /* rotated pairs of a full head when rope_factors is NULL; the rest pass through */
     float  *rope_factors;          /* [d_full / 2] divisors of the angle from the file (>= 1e29: not rotated), or NULL */
+    bool    untied;                /* the head is a tensor of its own (Hugging Face says so; a GGUF shows it) */
     bool    vision_blocks;         /* image blocks attend both ways in sliding layers (12B, 26B, 31B) */
     gemma_layer_config *layers;    /* [L] */
     /* generation defaults, from the file or the published ones */
