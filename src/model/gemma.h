@@ -18,12 +18,13 @@ typedef struct gemma {
     gguf_file *gguf;           /* one of the two */
     st_file *safetensors;
     char *path;
-    json_t *tokenizer_json;    /* of a Hugging Face folder, until the tokenizer is made; may be NULL */
 } gemma;
 
 /* path: a GGUF file or a Hugging Face folder. */
 status gemma_open(gemma **out, const char *path, err *e);
-void   gemma_close(gemma *m);
+void   gemma_close(gemma *m);   /* NULL is fine */
+/* tokenizer.json of a folder; *out owned: json_decref.  NULL when there is none, as in a GGUF, which has its own. */
+status gemma_tokenizer_json(const gemma *m, json_t **out, err *e);
 
 typedef struct gemma_ctx gemma_ctx;
 

@@ -187,6 +187,7 @@ out:
     return st;
 }
 
+/* Missing keys have the reference's defaults, which differ for the unified family (12B). */
 static status read_numbers(gemma_config *c, const json_t *config, const json_t *t, err *e)
 {
     status st = OK;
@@ -194,15 +195,16 @@ static status read_numbers(gemma_config *c, const json_t *config, const json_t *
     double x;
     bool tied;
     const char *s;
+    bool unified = strstr(json_string_value(json_object_get(config, "model_type")), "unified") != NULL;
     TRY(json_need_i64(t, "hidden_size", WHERE, 1, GEMMA_WIDTH_MAX, &n, e));
     c->hidden = (int32_t)n;
     TRY(json_need_i64(t, "vocab_size", WHERE, 1, GEMMA_VOCAB_MAX, &n, e));
     c->vocab = (int32_t)n;
     TRY(json_i64_or(t, "max_position_embeddings", WHERE, 1, INT32_MAX, 131072, &n, e));
     c->context = (int32_t)n;
-    TRY(json_i64_or(t, "sliding_window", WHERE, 1, INT32_MAX, 512, &n, e));
+    TRY(json_i64_or(t, "sliding_window", WHERE, 1, INT32_MAX, unified ? 1024 : 512, &n, e));
     c->window = (int32_t)n;
-    TRY(json_i64_or(t, "hidden_size_per_layer_input", WHERE, 0, GEMMA_PLE_MAX, 0, &n, e));
+    TRY(json_i64_or(t, "hidden_size_per_layer_input", WHERE, 0, GEMMA_PLE_MAX, unified || json_object_get(t, "hidden_size_per_layer_input") ? 0 : 256, &n, e));
     c->ple = (int32_t)n;
     TRY(json_f64_or(t, "rms_norm_eps", WHERE, 1e-6, &x, e));
     c->eps = (float)x;
@@ -212,7 +214,7 @@ static status read_numbers(gemma_config *c, const json_t *config, const json_t *
     if (t != config && !json_object_get(t, "tie_word_embeddings")) TRY(json_bool_or(config, "tie_word_embeddings", WHERE, true, &tied, e));
     c->untied = !tied;
     TRY(json_str_or_null(t, "use_bidirectional_attention", WHERE, &s, e));
-    c->vision_blocks = s != NULL;
+    c->vision_blocks = s != NULL || (unified && !json_object_get(t, "use_bidirectional_attention"));
 out:
     return st;
 }

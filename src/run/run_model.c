@@ -54,10 +54,16 @@ out:
 
 static status load_tok(facet_model *m, err *e)
 {
+    status st = OK;
+    json_t *j = NULL;
     const gemma *g = m->gemma;
     if (g->gguf) return tok_from_gguf(&m->tok, g->gguf, e);
-    if (g->tokenizer_json) return tok_from_json(&m->tok, g->tokenizer_json, e);
-    return err_set(e, E_UNSUPPORTED, "cannot read or write text with \"%s\"\nthe folder has no tokenizer.json", g->path);
+    TRY(gemma_tokenizer_json(g, &j, e));
+    if (!j) FAIL(e, E_UNSUPPORTED, "cannot read or write text with \"%s\"\nthe folder has no tokenizer.json", g->path);
+    TRY(tok_from_json(&m->tok, j, e));
+out:
+    json_decref(j);
+    return st;
 }
 
 facet_status facet_model_open(facet_model **out, const facet_model_opts *o, facet_error *e)
