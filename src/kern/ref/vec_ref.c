@@ -63,6 +63,19 @@ static void softmax(float *s, int64_t n)
     for (int64_t i = 0; i < n; i++) s[i] *= inv;
 }
 
+static float exp_sum(float *s, int64_t n, float *sum)
+{
+    float top = -INFINITY;
+    for (int64_t i = 0; i < n; i++) top = MAX(top, s[i]);
+    double total = 0;
+    for (int64_t i = 0; i < n; i++) {
+        s[i] = expf(s[i] - top);
+        total += (double)s[i];
+    }
+    *sum = (float)total;
+    return top;
+}
+
 void vec_ref_fill(kern *k)
 {
     k->rms_norm = rms_norm;
@@ -73,4 +86,5 @@ void vec_ref_fill(kern *k)
     k->axpy = axpy;
     k->softcap = softcap;
     k->softmax = softmax;
+    k->exp_sum = exp_sum;
 }
