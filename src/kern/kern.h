@@ -67,8 +67,8 @@ typedef struct kern {
      * n_heads when one token is decoded and up to 64 (heads x rows) in a prompt; n up to 64. */
     void (*attn_scores)(dtype kv, const float *q, int64_t q_stride, int64_t nq, int64_t d, const void *keys, size_t key_bytes, int64_t n,
                         float *s, int64_t s_stride);
-    /* o[j] += sum_i p[j][i] V_i, i in order: o_j depends on p_j and V alone, not on nq, and two calls over
-     * [0, a) and [a, n) give the same bits as one over [0, n); p = 0 adds nothing */
+    /* o[j] += sum_i p[j][i] V_i, i in order: o_j depends on p_j and V alone, not on nq; p = 0 adds nothing, whether
+     * it stands inside or at an end, so queries with different windows may share a call */
     void (*attn_mix)(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes, int64_t n,
                      float *o, int64_t o_stride);
     /* f32 row of n elements to the cache's element type and back */
