@@ -11,6 +11,12 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define UNUSED __attribute__((unused))
+/* Before a loop with a small constant count: no loop remains. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

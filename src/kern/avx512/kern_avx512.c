@@ -1,3 +1,6 @@
-#include "kern/kern_int.h"
+#include "kern/avx512/avx512.h"
 
-void kern_avx512_fill(kern *k) { (void)k; }
+void kern_avx512_fill(kern *k)
+{
+    mul_avx512_fill(k);
+}

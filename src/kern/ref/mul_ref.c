@@ -68,7 +68,7 @@ static void row_f64(const dtype_info *d, const void *row, int64_t n, float *tmp,
 }
 
 /* scratch: one row in f64, then one in f32. */
-size_t mul_ref_scratch_bytes(int64_t cols) { return align_up((size_t)cols, 256) * 12; }
+size_t mul_ref_scratch_bytes(int64_t cols) { return MAX(align_up((size_t)cols, 256) * 12, (size_t)KERN_TILE_SCRATCH); }
 
 void mul_ref_exact(dtype type, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const float *x, int64_t x_stride,
                    int64_t T, float *y, int64_t y_stride, void *scratch)

@@ -1,0 +1,9 @@
+/* Parts of the AVX-512 family. */
+#ifndef FC_KERN_AVX512_AVX512_H
+#define FC_KERN_AVX512_AVX512_H
+
+#include "kern/kern_int.h"
+
+void mul_avx512_fill(kern *k);
+
+#endif

@@ -1,0 +1,220 @@
+/* Products of quantised weights and int8 activations, the part that all families share.  A family's mul_<isa>.c
+ * includes its simd_<isa>.h, then this file once.
+ *
+ * Rows lie in vector lanes: a tile is R weight rows (R: 32-bit lanes of a vector), and a step is one vector with four
+ * neighbouring codes of each of them.  One broadcast of four activation codes then meets R rows, nothing is ever
+ * summed across lanes, and y[t][r] sees the same operations in the same order whatever T is and whatever rows its
+ * tile shares: for every group of 32, in order,
+ *
+ *     acc = fma((float)isum * scale, d_x, acc)        isum: exact integer sum of code * activation code
+ *     acc = fma(-min, d_x * sum_x, acc)               types with a minimum
+ *
+ * (groups of 16: both halves are scaled and added before the multiplication by d_x).
+ *
+ * Weights come straight from the file.  For every 256 columns the tiles of a block of rows are turned into panels
+ * that stay in L1 (tile_unpack.h), and all tokens pass over them; running sums wait in scratch meanwhile. */
+#ifndef FC_KERN_TILE_H
+#define FC_KERN_TILE_H
+
+#include "base/bits.h"
+#include "kern/kern_int.h"
+
+enum {
+    TILE_R = SIMD_LANES,          /* rows of a tile */
+    TILE_BLOCK = 64 / TILE_R,     /* tiles unpacked together when there are many tokens */
+    TILE_T = 256                  /* tokens that pass over a panel before the next rows */
+};
+
+typedef struct tile_panel {
+    uint8_t q[64][4 * TILE_R];    /* step, row, four codes */
+    float scale[16][TILE_R], min[16][TILE_R];
+} tile_panel;
+
+/* What a step of NT tokens needs of the activations' sums: [token][group]. */
+typedef struct tile_prep {
+    int32_t init[SIMD_NT][16];    /* -offset * sum of codes */
+    float   sx[SIMD_NT][16];      /* d * sum of codes */
+} tile_prep;
+
+typedef struct tile_type {
+    dtype   type;
+    int     bytes;                /* of 256 columns of a row */
+    int     offset;               /* codes are stored with this added */
+    int     group;                /* 32 or 16 columns have a scale */
+    bool    has_min;
+    /* 256 columns (or the first `groups` * 32) of TILE_R rows, stride bytes apart */
+    void  (*unpack)(const struct tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p);
+    /* acc[t][row] += product, t < nt <= SIMD_NT */
+    void  (*micro)(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc);
+} tile_type;
+
+typedef struct tile_scratch {
+    tile_panel panel[TILE_BLOCK];
+    tile_prep  prep;
+    float      acc[TILE_BLOCK][TILE_T][TILE_R];
+    uint8_t    few[TILE_R][512];  /* one chunk of fewer than TILE_R rows */
+} tile_scratch;
+
+_Static_assert(sizeof(tile_scratch) + 64 <= KERN_TILE_SCRATCH, "scratch, room for aligning included");
+
+/* ---- one step: NT tokens, one panel ------------------------------------------------------------------------- */
+
+static inline __attribute__((always_inline)) simd_i tile_init(const tile_prep *prep, int t, int g)
+{
+    return simd_i_set1(prep->init[t][g]);
+}
+
+/* isum[t] += codes * activations over `steps` steps of panel rows q. */
+#if SIMD_DOT16
+/* 16-bit sums hold `depth` steps; wide codes are signed bytes and lend their sign to the activation. */
+#define TILE_DOT(NT, WIDE, DEPTH, first, steps)                                                                           \
+    do {                                                                                                                  \
+        simd_i part[NT];                                                                                                  \
+        UNROLL for (int s = 0; s < (steps); s++) {                                                                        \
+            simd_i w = simd_i_load(p->q[first + s]), m = (WIDE) ? simd_abs8(w) : w;                                       \
+            UNROLL for (int t = 0; t < (NT); t++) {                                                                       \
+                simd_i v = simd_i_set1_mem(xq[t] + 4 * (first + s));                                                      \
+                v = simd_mul8_pairs(m, (WIDE) ? simd_sign8(v, w) : v);                                                    \
+                part[t] = s % (DEPTH) ? simd_add16(part[t], v) : v;                                                       \
+                if (s % (DEPTH) == (DEPTH) - 1 || s == (steps) - 1) isum[t] = simd_i_add(isum[t], simd_sum16_pairs(part[t])); \
+            }                                                                                                             \
+        }                                                                                                                 \
+    } while (0)
+#else
+#define TILE_DOT(NT, WIDE, DEPTH, first, steps)                                                                           \
+    UNROLL for (int s = 0; s < (steps); s++) {                                                                            \
+        simd_i w = simd_i_load(p->q[first + s]);                                                                          \
+        UNROLL for (int t = 0; t < (NT); t++) isum[t] = simd_dot(isum[t], w, xq[t] + 4 * (first + s));                    \
+    }
+#endif
+
+#define TILE_STEP(name, NT, GROUP, MIN_, WIDE, DEPTH)                                                                     \
+    static void name(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, const tile_prep *prep, float *out) \
+    {                                                                                                                     \
+        const int8_t *xq[NT];                                                                                             \
+        const float *xd[NT];                                                                                              \
+        simd_f acc[NT];                                                                                                   \
+        UNROLL for (int t = 0; t < NT; t++) {                                                                             \
+            const kern_q8 *v = (const void *)((const char *)x + (size_t)t * x_bytes);                                     \
+            xq[t] = v->q;                                                                                                 \
+            xd[t] = v->d;                                                                                                 \
+            acc[t] = simd_load(out + t * TILE_R);                                                                         \
+        }                                                                                                                 \
+        for (int g = 0; g < groups; g++) {                                                                                \
+            simd_i isum[NT];                                                                                              \
+            simd_f f[NT];                                                                                                 \
+            if (GROUP == 32) {                                                                                            \
+                simd_f scale = simd_load(p->scale[g]);                                                                    \
+                UNROLL for (int t = 0; t < NT; t++) isum[t] = tile_init(prep, t, g);                                      \
+                TILE_DOT(NT, WIDE, DEPTH, 8 * g, 8);                                                                      \
+                UNROLL for (int t = 0; t < NT; t++) f[t] = simd_mul(simd_from_i(isum[t]), scale);                         \
+            } else {                                                                                                      \
+                simd_f scale = simd_load(p->scale[2 * g]);                                                                \
+                UNROLL for (int t = 0; t < NT; t++) isum[t] = tile_init(prep, t, 2 * g);                                  \
+                TILE_DOT(NT, WIDE, DEPTH, 8 * g, 4);                                                                      \
+                UNROLL for (int t = 0; t < NT; t++) f[t] = simd_mul(simd_from_i(isum[t]), scale);                         \
+                scale = simd_load(p->scale[2 * g + 1]);                                                                   \
+                UNROLL for (int t = 0; t < NT; t++) isum[t] = tile_init(prep, t, 2 * g + 1);                              \
+                TILE_DOT(NT, WIDE, DEPTH, 8 * g + 4, 4);                                                                  \
+                UNROLL for (int t = 0; t < NT; t++) f[t] = simd_fma(simd_from_i(isum[t]), scale, f[t]);                   \
+            }                                                                                                             \
+            UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_fma(f[t], simd_set1(xd[t][g]), acc[t]);                     \
+            if (MIN_) {                                                                                                   \
+                for (int h = 0; h < 32 / GROUP; h++) {                                                                    \
+                    int k = g * (32 / GROUP) + h;                                                                         \
+                    simd_f min = simd_load(p->min[k]);                                                                    \
+                    UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_fnma(min, simd_set1(prep->sx[t][k]), acc[t]);       \
+                }                                                                                                         \
+            }                                                                                                             \
+        }                                                                                                                 \
+        UNROLL for (int t = 0; t < NT; t++) simd_store(out + t * TILE_R, acc[t]);                                         \
+    }
+
+/* One kind of panel: a step for each number of tokens up to SIMD_NT. */
+#define TILE_MICRO(kind, GROUP, MIN_, WIDE, DEPTH)                                                                        \
+    SIMD_EACH_NT(TILE_STEP_, kind, GROUP, MIN_, WIDE, DEPTH)                                                              \
+    static void kind(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc) \
+    {                                                                                                                     \
+        switch (nt) {                                                                                                     \
+            SIMD_EACH_NT(TILE_CASE_, kind, GROUP, MIN_, WIDE, DEPTH)                                                      \
+        }                                                                                                                 \
+    }
+#define TILE_STEP_(NT, kind, GROUP, MIN_, WIDE, DEPTH) TILE_STEP(kind##_##NT, NT, GROUP, MIN_, WIDE, DEPTH)
+#define TILE_CASE_(NT, kind, GROUP, MIN_, WIDE, DEPTH) case NT: kind##_##NT(p, groups, x, x_bytes, prep, acc); break;
+
+/* ---- driver -------------------------------------------------------------------------------------------------- */
+
+static void tile_prepare(const tile_type *tt, const kern_q8 *x, size_t x_bytes, int nt, tile_prep *prep)
+{
+    for (int t = 0; t < nt; t++) {
+        const kern_q8 *v = (const void *)((const char *)x + (size_t)t * x_bytes);
+        if (tt->group == 16) {
+            for (int g = 0; g < 16; g++) {
+                prep->init[t][g] = -SIMD_OFFSET(tt->offset) * v->sum[g];
+                prep->sx[t][g] = v->d[g / 2] * (float)v->sum[g];
+            }
+        } else {
+            for (int g = 0; g < 8; g++) {
+                int sum = v->sum[2 * g] + v->sum[2 * g + 1];
+                prep->init[t][g] = -SIMD_OFFSET(tt->offset) * sum;
+                prep->sx[t][g] = v->d[g] * (float)sum;
+            }
+        }
+    }
+}
+
+/* Asks for the bytes that the next tile will read at the same place; a tile's rows are one stretch of memory. */
+static inline void tile_prefetch(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
+}
+
+/* Rows [r0, r0 + n) of w against tokens [0, T), T <= TILE_T, into acc. */
+static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, int tiles, int few, int64_t cols,
+                      const char *x, size_t x_bytes, int64_t T, bool more, tile_scratch *s)
+{
+    memset(s->acc, 0, sizeof s->acc[0] * (size_t)tiles);
+    size_t ahead = (size_t)tiles * TILE_R * row_bytes;
+    for (int64_t c = 0; c * 256 < cols; c++) {
+        int groups = (int)(MIN(cols - c * 256, 256) / 32);
+        size_t at = (size_t)c * (size_t)tt->bytes, stride = row_bytes, bytes = (size_t)tt->bytes * (size_t)groups / 8;
+        const uint8_t *p = w + at;
+        if (few) {                                      /* less than a tile: a copy, the last row repeated */
+            for (int r = 0; r < TILE_R; r++) memcpy(s->few[r], p + (size_t)MIN(r, few - 1) * row_bytes, bytes);
+            p = s->few[0];
+            stride = sizeof s->few[0];
+        }
+        for (int i = 0; i < tiles; i++) tt->unpack(tt, p + (size_t)(i * TILE_R) * stride, stride, groups, &s->panel[i]);
+        if (more) tile_prefetch(w + ahead + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
+        for (int64_t t = 0; t < T;) {
+            int nt = (int)MIN(T - t, SIMD_NT);
+            const kern_q8 *v = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;
+            tile_prepare(tt, v, x_bytes, nt, &s->prep);
+            for (int i = 0; i < tiles; i++) tt->micro(&s->panel[i], groups, v, x_bytes, nt, &s->prep, s->acc[i][t]);
+            t += nt;
+        }
+    }
+}
+
+static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes,
+                     int64_t T, float *y, int64_t y_stride, void *scratch)
+{
+    tile_scratch *s = (void *)align_up((size_t)(uintptr_t)scratch, 64);
+    int64_t wide = T > SIMD_NT ? TILE_BLOCK : 1;
+    for (int64_t t0 = 0; t0 < T; t0 += TILE_T) {
+        int64_t nt = MIN(T - t0, TILE_T);
+        for (int64_t r = 0, next; r < rows; r = next) {
+            /* Whole blocks of tiles, then single tiles; the last tile starts early, so that it is full. */
+            int tiles = (int)(rows - r >= wide * TILE_R ? wide : 1), few = rows < TILE_R ? (int)rows : 0;
+            if (!few && rows - r < TILE_R) r = rows - TILE_R;
+            next = r + (int64_t)tiles * TILE_R;
+            tile_rows(tt, (const uint8_t *)w + (size_t)r * row_bytes, row_bytes, tiles, few, cols,
+                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, next + (int64_t)tiles * TILE_R <= rows, s);
+            for (int64_t t = 0; t < nt; t++)
+                for (int i = 0; i < tiles; i++)
+                    memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(few ? few : TILE_R) * sizeof(float));
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,234 @@
+/* Products of weights and activations: every family against sums in f64 under the contract's bound, the same bits for
+ * any number of tokens and any split of the rows, nothing read or written outside. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "support/kern_check.h"
+
+static const int tokens[] = {1, 2, 3, 8, 17, 33};
+enum { T_MAX = 33 };
+
+/* The value an activation form stands for: multiplies the identity, so to speak, through the reference's exact product. */
+static void unpack_act(const kern *k, kern_act act, const void *packed, int64_t n, float *out)
+{
+    if (act == KERN_ACT_F32) {
+        memcpy(out, packed, (size_t)n * 4);
+        return;
+    }
+    /* Q8: a reference product with one-hot weight rows would be slow; the form is documented in kern_int.h. */
+    for (int64_t i = 0; i < n; i++) {
+        const char *chunk = (const char *)packed + i / 256 * 320;
+        float d;
+        memcpy(&d, chunk + 256 + i % 256 / 32 * 4, 4);
+        out[i] = d * (float)(int8_t)chunk[i % 256];
+    }
+    (void)k;
+}
+
+typedef struct shape { int64_t rows, cols; float scale, x_scale; } shape;
+
+/* One product of family f for tokens [0, T) and rows split at `split`, into y with guards between the rows of y. */
+static void product(const kern *k, dtype t, const uint8_t *w, shape s, const void *x, size_t x_bytes, int64_t T, int64_t split,
+                    float *y, int64_t stride, void *scratch)
+{
+    size_t row = dtype_row_bytes(t, s.cols);
+    for (int64_t i = 0; i < T * stride; i++) y[i] = 12345.5f;
+    if (split) k->fast[t].mul(w, row, split, s.cols, x, x_bytes, T, y, stride, scratch);
+    k->fast[t].mul(w + (size_t)split * row, row, s.rows - split, s.cols, x, x_bytes, T, y + split, stride, scratch);
+    for (int64_t j = 0; j < T; j++)
+        for (int64_t r = s.rows; r < stride; r++)
+            if (y[j * stride + r] != 12345.5f) check_fail("%s: wrote outside y", dtype_of(t)->name);
+}
+
+static void check_shape(const check_family *f, dtype t, shape s, uint64_t *seed)
+{
+    const dtype_info *d = dtype_of(t);
+    const kern *k = &f->k;
+    kern_act act = k->fast[t].act;
+    size_t row = dtype_row_bytes(t, s.cols), bytes = row * (size_t)s.rows, x_bytes = k->act_bytes(act, s.cols);
+    uint8_t *w = check_guarded(bytes), *base = malloc(bytes);
+    uint8_t *x = check_guarded(x_bytes * T_MAX);
+    float *xf = malloc((size_t)s.cols * sizeof(float) * (T_MAX + 1)), *wf = malloc((size_t)s.cols * 8), *zf = wf + s.cols;
+    int64_t stride = s.rows + 3;
+    float *y = malloc((size_t)(stride * T_MAX) * 4), *one = malloc((size_t)(stride * T_MAX) * 4);
+    void *scratch = check_guarded(k->scratch_bytes(s.cols));
+    check_weights(t, w, s.cols * s.rows, s.scale, seed);
+    memcpy(base, w, bytes);
+    check_zero_codes(t, base, s.cols * s.rows);
+    for (int j = 0; j < T_MAX; j++) {
+        float *v = xf + j * s.cols;
+        for (int64_t i = 0; i < s.cols; i++) v[i] = check_gauss(seed) * s.x_scale * (check_random(seed) % 97 ? 1 : 50);
+        if (j == 5) memset(v, 0, (size_t)s.cols * 4);
+        k->pack[act](v, s.cols, x + (size_t)j * x_bytes);
+        unpack_act(k, act, x + (size_t)j * x_bytes, s.cols, v);
+    }
+    /* each token alone: bound against f64 */
+    for (int j = 0; j < T_MAX; j++) product(k, t, w, s, x + (size_t)j * x_bytes, x_bytes, 1, 0, one + j * stride, stride, scratch);
+    for (int64_t r = 0; r < s.rows; r++) {
+        d->decode(w + (size_t)r * row, wf, s.cols);
+        d->decode(base + (size_t)r * row, zf, s.cols);
+        for (int j = 0; j < T_MAX; j++) {
+            double sum = 0, magnitude = 0;
+            for (int64_t i = 0; i < s.cols; i++) {
+                double v = xf[j * s.cols + i];
+                sum += v * wf[i];
+                magnitude += fabs(v) * (fabs((double)wf[i]) + 2 * fabs((double)zf[i]));
+            }
+            double error = fabs(one[j * stride + r] - sum);
+            check_count++;
+            if (!(error <= 0x1p-20 * magnitude + 1e-37))
+                check_fail("%s %s %lldx%lld: row %lld token %d is %g, should be %g (off by %.2g of the bound)", f->name, d->name,
+                           (long long)s.rows, (long long)s.cols, (long long)r, j, (double)one[j * stride + r], sum,
+                           error / (0x1p-20 * magnitude + 1e-37));
+        }
+    }
+    for (size_t n = 0; n < COUNT_OF(tokens); n++) {
+        int T = tokens[n];
+        product(k, t, w, s, x, x_bytes, T, s.rows * (int64_t)(n % 3) / 3, y, stride, scratch);
+        for (int j = 0; j < T; j++)
+            if (memcmp(y + j * stride, one + j * stride, (size_t)s.rows * 4))
+                check_fail("%s %s %lldx%lld: token %d of %d differs from the token alone", f->name, d->name, (long long)s.rows,
+                           (long long)s.cols, j, T);
+    }
+    check_free(w, bytes);
+    check_free(x, x_bytes * T_MAX);
+    check_free(scratch, k->scratch_bytes(s.cols));
+    free(base);
+    free(xf);
+    free(wf);
+    free(y);
+    free(one);
+}
+
+/* The exact product of a family against f64, with its tighter bound. */
+static void check_exact(const check_family *f, dtype t, shape s, uint64_t *seed)
+{
+    const dtype_info *d = dtype_of(t);
+    size_t row = dtype_row_bytes(t, s.cols), bytes = row * (size_t)s.rows;
+    uint8_t *w = check_guarded(bytes);
+    int64_t T = 3, stride = s.cols + 1;
+    float *x = check_guarded((size_t)(T * stride - 1) * 4), *wf = malloc((size_t)s.cols * 4), *y = malloc((size_t)(T * s.rows) * 4);
+    void *scratch = check_guarded(f->k.scratch_bytes(s.cols));
+    check_weights(t, w, s.cols * s.rows, s.scale, seed);
+    for (int64_t i = 0; i < T * stride - 1; i++) x[i] = check_gauss(seed) * s.x_scale;
+    f->k.mul_exact(t, w, row, s.rows, s.cols, x, stride, T, y, s.rows, scratch);
+    for (int64_t r = 0; r < s.rows; r++) {
+        d->decode(w + (size_t)r * row, wf, s.cols);
+        for (int64_t j = 0; j < T; j++) {
+            double sum = 0, magnitude = 0;
+            for (int64_t i = 0; i < s.cols; i++) {
+                sum += (double)wf[i] * (double)x[j * stride + i];
+                magnitude += fabs((double)wf[i] * (double)x[j * stride + i]);
+            }
+            check_count++;
+            if (!(fabs(y[j * s.rows + r] - sum) <= 0x1p-22 * magnitude + 1e-37))
+                check_fail("%s exact %s: %g, should be %g", f->name, d->name, (double)y[j * s.rows + r], sum);
+        }
+    }
+    check_free(w, bytes);
+    check_free(x, (size_t)(T * stride - 1) * 4);
+    check_free(scratch, f->k.scratch_bytes(s.cols));
+    free(wf);
+    free(y);
+}
+
+/* All families make the same int8 activations: round-trip error at most half a step, and equal bytes. */
+static void check_pack(const check_family *f, int n, uint64_t *seed)
+{
+    for (int64_t cols = 1; cols < 1000; cols += cols < 130 ? 1 : 61)
+        for (int scale = -36; scale <= 36; scale += 9) {
+            size_t bytes = f[0].k.act_bytes(KERN_ACT_Q8, cols);
+            float *x = check_guarded((size_t)cols * 4);
+            char *want = check_guarded(bytes), *got = check_guarded(bytes);
+            for (int64_t i = 0; i < cols; i++) x[i] = check_gauss(seed) * powf(10, (float)scale);
+            f[0].k.pack[KERN_ACT_Q8](x, cols, want);
+            for (int64_t i = 0; i < cols; i++) {
+                const char *chunk = want + i / 256 * 320;
+                float step;
+                memcpy(&step, chunk + 256 + i % 256 / 32 * 4, 4);
+                check_count++;
+                if (!(fabsf(step * (float)(int8_t)chunk[i % 256] - x[i]) <= 0.501f * step + 1e-30f)) check_fail("pack: element %lld", (long long)i);
+            }
+            for (int k = 1; k < n; k++) {
+                memset(got, 0x55, bytes);
+                f[k].k.pack[KERN_ACT_Q8](x, cols, got);
+                if (memcmp(want, got, bytes)) check_fail("%s: pack of %lld (1e%d) differs from the reference", f[k].name, (long long)cols, scale);
+            }
+            check_free(x, (size_t)cols * 4);
+            check_free(want, bytes);
+            check_free(got, bytes);
+        }
+}
+
+/* ---- bench ---- */
+
+static void bench(const check_family *f, dtype t, int64_t rows, int64_t cols, int64_t T)
+{
+    const kern *k = &f->k;
+    kern_act act = k->fast[t].act;
+    size_t row = dtype_row_bytes(t, cols), bytes = row * (size_t)rows, x_bytes = k->act_bytes(act, cols);
+    size_t copies = T == 1 ? (size_t)200e6 / bytes + 1 : 1;
+    uint8_t *w = malloc(bytes * copies), *x = malloc(x_bytes * (size_t)T);
+    float *y = malloc((size_t)(rows * T) * 4), *v = malloc((size_t)cols * 4);
+    void *scratch = malloc(k->scratch_bytes(cols));
+    uint64_t seed = 1;
+    check_weights(t, w, rows * cols, 0.01f, &seed);
+    for (size_t c = 1; c < copies; c++) memcpy(w + c * bytes, w, bytes);
+    for (int64_t i = 0; i < cols; i++) v[i] = check_gauss(&seed);
+    for (int64_t j = 0; j < T; j++) k->pack[act](v, cols, x + (size_t)j * x_bytes);
+    double best = 1e9, ops = 2.0 * (double)rows * (double)cols * (double)T;
+    double end = check_now() + 1.0;
+    for (int round = 0; round < 3 || check_now() < end; round++) {
+        double t0 = check_now();
+        for (size_t c = 0; c < copies; c++) k->fast[t].mul(w + c * bytes, row, rows, cols, x, x_bytes, T, y, rows, scratch);
+        best = MIN(best, (check_now() - t0) / (double)copies);
+    }
+    printf("%-7s %-8s rows %5lld cols %5lld T %4lld  %8.3f ms  %7.2f GB/s  %8.1f GOPS\n", f->name, dtype_of(t)->name, (long long)rows,
+           (long long)cols, (long long)T, best * 1e3, (double)bytes / best * 1e-9, ops / best * 1e-9);
+    free(w);
+    free(x);
+    free(y);
+    free(v);
+    free(scratch);
+}
+
+int main(int argc, char **argv)
+{
+    check_family f[8];
+    int n = check_families(f);
+    uint64_t seed = 42;
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
+        /* --bench [family] [type] */
+        for (int i = 0; i < n; i++) {
+            if (argc > 2 ? strcmp(argv[2], f[i].name) != 0 : i == 0) continue;
+            for (int t = 0; t < DTYPE_COUNT; t++) {
+                if (!f[i].k.fast[t].mul || (argc > 3 && strcasecmp(argv[3], dtype_of((dtype)t)->name) != 0)) continue;
+                for (int T = 1; T <= 512; T = T == 1 ? 8 : T == 8 ? 512 : 513) bench(&f[i], (dtype)t, 6144, 1536, T);
+                bench(&f[i], (dtype)t, 1536, 6144, 512);
+            }
+        }
+        return 0;
+    }
+    static const shape shapes[] = {
+        {1, 256, 0.01f, 1}, {16, 256, 0.01f, 1}, {15, 512, 1, 1}, {17, 768, 1e-3f, 100}, {37, 1024, 60, 1e-6f}, {80, 2304, 0.02f, 1},
+        {130, 256, 1e-4f, 1e6f},
+    };
+    check_pack(f, n, &seed);
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < DTYPE_COUNT; t++) {
+            const dtype_info *d = dtype_find((uint32_t)t);
+            if (!d || !f[i].k.fast[t].mul) continue;
+            if (i > 0 && f[i].k.fast[t].mul == f[0].k.fast[t].mul) continue;     /* not a kernel of its own */
+            for (size_t s = 0; s < COUNT_OF(shapes); s++) check_shape(&f[i], (dtype)t, shapes[s], &seed);
+            /* widths in blocks, one by one */
+            if (d->block < 256)
+                for (int64_t b = 1; b <= 130; b += b < 20 ? 1 : 11)
+                    check_shape(&f[i], (dtype)t, (shape){1 + b % 21, b * d->block, 0.01f, 1}, &seed);
+            if (i == 0)
+                for (size_t s = 0; s < 4; s++) check_exact(&f[i], (dtype)t, shapes[s], &seed);
+        }
+    return check_end("check_mul");
+}
