@@ -64,9 +64,11 @@ status gguf_each_str(const gguf_value *v, gguf_str_fn fn, void *user, err *e);
 /* ---- writing (gguf_write.c): declare keys and tensors, then give the data in the same order -------- */
 
 typedef struct gguf_writer gguf_writer;
+/* Version 3, alignment 32, tensors packed in order: what llama.cpp asks for.  Each key and tensor once (E_ARG). */
 status gguf_writer_new(gguf_writer **out, const char *path, err *e);
 void   gguf_writer_free(gguf_writer *w);       /* without gguf_writer_end: the file is not created */
 status gguf_put_u32(gguf_writer *w, const char *key, uint32_t v, err *e);
+status gguf_put_i32(gguf_writer *w, const char *key, int32_t v, err *e);
 status gguf_put_f32(gguf_writer *w, const char *key, float v, err *e);
 status gguf_put_bool(gguf_writer *w, const char *key, bool v, err *e);
 status gguf_put_str(gguf_writer *w, const char *key, str v, err *e);
@@ -79,6 +81,6 @@ status gguf_put_value(gguf_writer *w, const gguf_value *v, err *e);
 status gguf_put_tensor(gguf_writer *w, const char *name, dtype type, int n_dims, const int64_t *ne, err *e);
 /* The data of the next declared tensor, whole or in pieces; exact length is checked. */
 status gguf_write_data(gguf_writer *w, const void *p, size_t n, err *e);
-status gguf_writer_end(gguf_writer *w, err *e);   /* every tensor complete: flush, rename; then free */
+status gguf_writer_end(gguf_writer *w, err *e);   /* every tensor must be complete: flushes and renames; free as well */
 
 #endif
