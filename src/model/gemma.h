@@ -43,6 +43,8 @@ typedef struct gemma_ctx_opts {
 } gemma_ctx_opts;
 
 void gemma_ctx_defaults(gemma_ctx_opts *o);   /* kv_type chosen by exact, the rest 0 */
+/* Makes every choice that was left open (threads stay 0) and checks the rest: E_ARG, E_UNSUPPORTED. */
+status gemma_ctx_choose(const gemma *m, gemma_ctx_opts *o, err *e);
 
 /* Lays out cache and step buffers.  With measure != NULL nothing is allocated: the bytes by purpose are
  * written there by the same code (the plan). */

@@ -6,7 +6,7 @@
 
 void gemma_ctx_defaults(gemma_ctx_opts *o) { *o = (gemma_ctx_opts){ .kv_type = DTYPE_COUNT }; }
 
-static status check_opts(const gemma *m, gemma_ctx_opts *o, err *e)
+status gemma_ctx_choose(const gemma *m, gemma_ctx_opts *o, err *e)
 {
     status st = OK;
     const gemma_config *c = &m->config;
@@ -237,7 +237,7 @@ status gemma_ctx_new(gemma_ctx **out, const gemma *m, const gemma_ctx_opts *o, g
     if (!x) FAIL(e, E_NOMEM, "could not make a context\nout of memory");
     x->m = m;
     x->o = *o;
-    TRY(check_opts(m, &x->o, e));
+    TRY(gemma_ctx_choose(m, &x->o, e));
     TRY(dev_cpu_new(&x->dev, x->o.threads, x->o.isa, x->o.exact, measure != NULL, e));
     x->o.threads = x->dev->op->threads(x->dev);
     TRY(layout(x, e));

@@ -1,0 +1,95 @@
+/* The plan against what is then really taken. */
+#include "plan/plan.h"
+#include "support/model.h"
+
+static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+
+static void measured_equals_planned(void **state)
+{
+    static const dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+    (void)state;
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        golden g;
+        err e = { 0 };
+        plan p;
+        mem_stats before, now;
+        golden_open(&g, golden_names[i]);
+        gemma_ctx_opts o = model_opts(i % 2);
+        o.kv_type = types[i % 3];
+        o.threads = 1 + i % 2;
+        o.ctx = 4000;
+        assert_ok(plan_model(&p, g.m, &o, 0, 0, &e), &e);
+        mem_stats_read(&before);
+        gemma_ctx *x = model_ctx(g.m, &o);
+        float *logits = malloc(sizeof *logits * (size_t)g.T * (size_t)g.V);
+        model_run(x, model_seq(x), g.tokens, g.T, g.T, logits, g.V);
+        mem_stats_read(&now);
+        assert_int_equal(now.tag_current[MEM_KV] - before.tag_current[MEM_KV], p.kv);
+        assert_int_equal(now.tag_current[MEM_ACTIVATIONS] - before.tag_current[MEM_ACTIVATIONS], p.activations);
+        uint64_t took = now.current - before.current, planned = p.kv + p.activations + p.other;
+        if (distance(took, planned) > planned / 33) fail_msg("%s: took %llu bytes, planned %llu", golden_names[i], (unsigned long long)took, (unsigned long long)planned);
+        free(logits);
+        gemma_ctx_free(x);
+        golden_close(&g);
+    }
+}
+
+static void weights_are_counted(void **state)
+{
+    golden g;
+    plan p;
+    err e = { 0 };
+    mem_stats s;
+    (void)state;
+    golden_open(&g, "31b-f32");
+    gemma_ctx_opts o = model_opts(true);
+    assert_ok(plan_model(&p, g.m, &o, 1000, 100, &e), &e);
+    mem_stats_read(&s);
+    assert_true(distance(p.weights_owned, s.tag_current[MEM_WEIGHTS]) <= s.tag_current[MEM_WEIGHTS] / 33 + 4096);
+    assert_true(p.weights_mapped < st_file_bytes(g.m->safetensors));
+    assert_true(p.weights_mapped > st_file_bytes(g.m->safetensors) * 9 / 10);
+    assert_int_equal(p.total, p.weights_mapped + p.weights_owned + p.kv + p.activations + p.other + 1100);
+    golden_close(&g);
+}
+
+/* Half the numbers, half the bytes; K = V layers store one vector instead of two. */
+static void sizes_follow_the_options(void **state)
+{
+    golden g;
+    plan f32, f16, with_k;
+    err e = { 0 };
+    (void)state;
+    golden_open(&g, "31b");
+    gemma_ctx_opts o = model_opts(false);
+    o.kv_type = DTYPE_F32;
+    assert_ok(plan_model(&f32, g.m, &o, 0, 0, &e), &e);
+    o.keep_k = true;
+    assert_ok(plan_model(&with_k, g.m, &o, 0, 0, &e), &e);
+    o.keep_k = false;
+    o.kv_type = DTYPE_F16;
+    assert_ok(plan_model(&f16, g.m, &o, 0, 0, &e), &e);
+    assert_true(f32.kv > f16.kv * 3 / 2 && f32.kv <= f16.kv * 2);
+    /* One full layer, 2 heads of 28, 640 tokens in 3 sequences; the angles are saved. */
+    assert_int_equal(with_k.kv - f32.kv, (640 * 3 * 2 * 28 - 640 * 2 * g.m->config.rope_pairs_full) * 4);
+    golden_close(&g);
+}
+
+static void judged(void **state)
+{
+    plan p = { .weights_mapped = 800, .kv = 100, .total = 900 };
+    (void)state;
+    assert_int_equal(plan_judge(&p, 1000), PLAN_FITS);
+    assert_int_equal(plan_judge(&p, 998), PLAN_PAGES);
+    assert_int_equal(plan_judge(&p, 110), PLAN_TOO_BIG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(measured_equals_planned),
+        cmocka_unit_test(weights_are_counted),
+        cmocka_unit_test(sizes_follow_the_options),
+        cmocka_unit_test(judged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
