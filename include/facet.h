@@ -166,7 +166,7 @@ typedef struct facet_sampling {
     int32_t  max_tokens;             /* of thought and answer together; 0: until the context is full */
     const char *const *stop;         /* texts that end the answer, UTF-8; borrowed until the request is made */
     size_t   stop_count;
-    bool     ignore_end;             /* go on after the tokens that end a turn */
+    bool     ignore_end;             /* the tokens that end a turn are never drawn */
     bool     logprobs;               /* FACET_TOKEN events, with the model's own probabilities (before penalties, T = 1) */
     int32_t  top_logprobs;           /* and those of this many likeliest tokens, at most 20 */
 } facet_sampling;

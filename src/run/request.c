@@ -11,7 +11,7 @@ void facet_sampling_defaults(const facet_model *m, facet_sampling *out)
 {
     const gemma_config *c = &m->gemma->config;
     *out = (facet_sampling){ .temperature = c->temperature, .top_k = c->top_k, .top_p = c->top_p, .repeat_penalty = 1,
-                             .seed = rng_fresh_seed() };
+                             .seed = rng_fresh_seed() >> 11 };   /* 53 bits: JSON and a command line can carry it */
 }
 
 /* Ids that are never drawn: the file's own list and, when ends are ignored, the ends. */

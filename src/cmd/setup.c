@@ -1,0 +1,92 @@
+#include "cmd/setup.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "fmt/model_find.h"
+#include "os/file.h"
+#include "os/tty.h"
+
+/* ---- the bundled miniature ------------------------------------------------------------------------ */
+
+enum { PATH_BYTES = 4096 };
+
+/* Where the program lies, without its name; false when the system does not say. */
+static bool own_folder(char *out, size_t cap)
+{
+    ssize_t n = readlink("/proc/self/exe", out, cap - 1);
+    if (n <= 0) return false;
+    out[n] = '\0';
+    char *slash = strrchr(out, '/');
+    if (slash) *slash = '\0';
+    return slash != NULL;
+}
+
+/* Beside the program, in the source tree that it was built in, or where it was installed. */
+static bool find_bundled(char *out, size_t cap)
+{
+    static const char *const places[] = { "models", "../../models", "../share/facet" };
+    char dir[PATH_BYTES];
+    if (!own_folder(dir, sizeof dir)) return false;
+    for (size_t i = 0; i < COUNT_OF(places); i++) {
+        int n = snprintf(out, cap, "%s/%s/facet-mini.gguf", dir, places[i]);
+        if (n > 0 && (size_t)n < cap && file_exists(out)) return true;
+    }
+    return false;
+}
+
+/* The path of what -m names; owned: mem_free. */
+static status find(const args *a, char **path, err *e)
+{
+    char bundled[PATH_BYTES + 64];
+    const char *name = args_text(a, "model");
+    if (name) return model_find(path, name, e);
+    if (!find_bundled(bundled, sizeof bundled))
+        return err_set(e, E_ARG, "no model was named, and the bundled miniature is not where it should be\n"
+                                 "expected models/facet-mini.gguf beside the program\nName a model with -m FILE.");
+    if (!args_flag(a, "quiet"))
+        fprintf(stderr, "No model was named (-m FILE): this is the bundled miniature, which knows very little.\n");
+    *path = mem_strdup(bundled, strlen(bundled), MEM_OTHER);
+    return *path ? OK : err_set(e, E_NOMEM, "could not find a model\nout of memory");
+}
+
+status setup_model(const args *a, facet_model **out, err *e)
+{
+    char *path = NULL;
+    status st = find(a, &path, e);
+    if (st != OK) return st;
+    if (!args_flag(a, "quiet")) tty_progress("loading", 0, path);
+    st = facet_model_open(out, &(facet_model_opts){ .path = path }, e);
+    tty_progress_done();
+    mem_free(path);
+    return st;
+}
+
+/* ---- options -------------------------------------------------------------------------------------- */
+
+status setup_engine(args *a, facet_engine_opts *out, err *e)
+{
+    static const char *const kinds[] = { NULL, "f32", "f16", "bf16", "q8_0" };
+    (void)e;
+    *out = (facet_engine_opts){ .ctx = (int32_t)args_int(a, "ctx"), .chunk = (int32_t)args_int(a, "chunk"),
+                                .threads = (int)args_int(a, "threads"), .isa = args_text(a, "isa"), .exact = args_flag(a, "exact") };
+    for (size_t i = 1; i < COUNT_OF(kinds); i++)
+        if (strcmp(args_text(a, "kv"), kinds[i]) == 0) out->kv = (facet_kv)i;
+    return OK;
+}
+
+static void print_remark(void *user, facet_log_level level, const char *text)
+{
+    const facet_log_level *most = user;
+    if (level <= *most) fprintf(stderr, "facet: %s\n", text);
+}
+
+void setup_log(const args *a)
+{
+    static facet_log_level most;
+    most = args_flag(a, "verbose") ? FACET_LOG_DEBUG : FACET_LOG_WARN;
+    if (!args_flag(a, "quiet")) facet_log_sink(print_remark, &most);
+}

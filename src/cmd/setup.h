@@ -1,0 +1,20 @@
+/* From the shared options of a command line to what facet.h wants. */
+#ifndef FC_CMD_SETUP_H
+#define FC_CMD_SETUP_H
+
+#include "cmd/opt.h"
+
+/* Opens what -m names, or the bundled miniature with a sentence on standard error.  *out owned: facet_model_close. */
+status setup_model(const args *a, facet_model **out, err *e);
+/* --threads --isa --exact --ctx --kv --chunk (opt_machine and opt_context).  Borrowed from a. */
+status setup_engine(args *a, facet_engine_opts *out, err *e);
+
+typedef struct setup_sampling { facet_sampling s; facet_bias *bias; const char **stop; } setup_sampling;
+/* opt_sampling over the file's defaults. *out: setup_sampling_done. */
+status setup_sampling_read(args *a, const facet_model *m, setup_sampling *out, err *e);
+void   setup_sampling_done(setup_sampling *s);
+
+/* Remarks of the library go to standard error: warnings, and more with -v; none with -q. */
+void   setup_log(const args *a);
+
+#endif
