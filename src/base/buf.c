@@ -14,15 +14,16 @@ void buf_done(buf *b)
 
 static status reserve(buf *b, size_t n, err *e)
 {
-    if (n > b->max || b->len > b->max - n)
-        return err_set(e, E_NOMEM, "could not grow a buffer\nits limit of %zu bytes is reached", b->max);
+    size_t max = MIN(b->max, SIZE_MAX / 4);   /* nothing below can wrap */
+    if (n > max || b->len > max - n)
+        return err_set(e, E_NOMEM, "could not grow a buffer\nits limit of %zu bytes is reached", max);
     size_t need = b->len + n + 1;
     if (need <= b->cap) return OK;
-    size_t cap = MAX(need, MIN(b->cap * 2, b->max + 1));
-    char *p = mem_resize(b->data, MAX(cap, (size_t)64), MEM_TEXT);
+    size_t cap = MAX(MAX(need, (size_t)64), MIN(b->cap * 2, max + 1));
+    char *p = mem_resize(b->data, cap, MEM_TEXT);
     if (!p) return err_set(e, E_NOMEM, "could not grow a buffer to %zu bytes\nout of memory", cap);
     b->data = p;
-    b->cap = MAX(cap, (size_t)64);
+    b->cap = cap;
     return OK;
 }
 

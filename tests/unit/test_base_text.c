@@ -42,6 +42,16 @@ static void buf_keeps_its_content_when_memory_ends(void **state)
     assert_string_equal(buf_text(&b), "kept");
     assert_fails(buf_add(&b, big, SIZE_MAX, &e), E_NOMEM, &e, "limit");
     buf_done(&b);
+    assert_fails(buf_add(&b, big, SIZE_MAX, &e), E_NOMEM, &e, "limit");   /* empty again: len + n + 1 would wrap */
+    uint64_t calls = 0;
+    for (int i = 0; i < 100000; i++) {
+        mem_stats s;
+        assert_ok(buf_add(&b, "x", 1, &e), &e);
+        mem_stats_read(&s);
+        if (i == 0) calls = s.calls;
+        else if (i == 99999) assert_true(s.calls - calls < 20);   /* grows by doubling */
+    }
+    buf_done(&b);
 }
 
 static void str_views(void **state)
