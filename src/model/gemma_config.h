@@ -50,6 +50,16 @@ status gemma_config_from_gguf(gemma_config *c, const gguf_file *g, err *e);
 /* config: config.json; generation: generation_config.json or NULL. */
 status gemma_config_from_hf(gemma_config *c, const json_t *config, const json_t *generation, const char *name, err *e);
 void   gemma_config_done(gemma_config *c);
+
+/* Parameters of the text model by its shapes, as they are published (architecture section 11e): dead K/V tensors and
+ * rotation tables do not count. */
+typedef struct gemma_parameters {
+    int64_t total;
+    int64_t embed, ple_embed, experts;   /* parts of total: token table (and untied head), per-layer table, all experts */
+    int64_t active;                      /* that one token is multiplied with: without the per-layer table and idle experts */
+    int64_t active_inner;                /* active without embed: what small models are advertised with */
+} gemma_parameters;
+void   gemma_config_parameters(const gemma_config *c, gemma_parameters *out);
 /* "E2B", "26B-A4B", ...; or a description made from the sizes ("4 layers, hidden 256, 16 experts"). Borrowed from c. */
 const char *gemma_config_size_name(const gemma_config *c, char *out, size_t cap);
 

@@ -81,12 +81,13 @@ out:
     return st;
 }
 
-/* A layer without a V tensor takes K for V. */
-static bool takes_k_for_v(const gguf_file *g, int32_t layer)
+/* A layer without a V tensor takes K for V.  A vocabulary has no tensors to look at: there the large models do so. */
+static bool takes_k_for_v(const gemma_config *c, const gguf_file *g, int32_t layer)
 {
     char name[WEIGHT_NAME_CAP];
+    if (gguf_tensor_count(g) == 0) return c->layers[layer].full && c->ple == 0;
     weight_names_gguf(WEIGHT_V, layer, name);
-    return gguf_tensor_count(g) > 0 && !gguf_tensor_find(g, name);
+    return !gguf_tensor_find(g, name);
 }
 
 static status read_layers(gemma_config *c, const gguf_file *g, err *e)
@@ -104,7 +105,7 @@ static status read_layers(gemma_config *c, const gguf_file *g, err *e)
         TRY(per_layer(g, "gemma4.feed_forward_length", i, c->layer_count, GEMMA_WIDTH_MAX, 0, &l->ff, e));
         TRY(per_layer(g, "gemma4.attention.head_count", i, c->layer_count, GEMMA_HEADS_MAX, 0, &l->nq, e));
         TRY(per_layer(g, "gemma4.attention.head_count_kv", i, c->layer_count, GEMMA_HEADS_MAX, l->nq, &l->nkv, e));
-        l->k_eq_v = i < c->kv_layers && takes_k_for_v(g, i);
+        l->k_eq_v = i < c->kv_layers && takes_k_for_v(c, g, i);
     }
 out:
     return st;
@@ -162,6 +163,7 @@ static status read_numbers(gemma_config *c, const gguf_file *g, err *e)
     TRY(gguf_i64_or(g, "gemma4.embedding_length_per_layer_input", 0, GEMMA_PLE_MAX, 0, &n, e));
     c->ple = (int32_t)n;
     c->vision_blocks = n == 0;
+    c->untied = gguf_tensor_find(g, "output.weight") != NULL;
     TRY(gguf_f64_or(g, "gemma4.attention.layer_norm_rms_epsilon", 1e-6, &x, e));
     c->eps = (float)x;
     TRY(gguf_f64_or(g, "gemma4.final_logit_softcapping", 0, &x, e));

@@ -12,6 +12,7 @@ static status check_model_type(const json_t *config, err *e)
     static const char *const known[] = { "gemma4", "gemma4_unified", "gemma4_text", "gemma4_unified_text" };
     status st = OK;
     const char *type;
+    if (!config) FAIL(e, E_FORMAT, "there is no config.json\nwithout it the tensors have no meaning");
     if (!json_is_object(config)) FAIL(e, E_FORMAT, "%s is no JSON object", WHERE);
     TRY(json_str_or_null(config, "model_type", WHERE, &type, e));
     if (!type) FAIL(e, E_FORMAT, "%s: \"model_type\" is missing", WHERE);
