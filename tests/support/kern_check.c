@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/bits.h"
 #include "num/blocks.h"
@@ -33,19 +34,21 @@ int check_families(check_family out[8])
     return n;
 }
 
-static size_t pages(size_t n) { return align_up(n, 4096) + 4096; }
+static size_t page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+/* Whole pages for n bytes, and the unreadable one. */
+static size_t pages(size_t n) { return align_up(n, page()) + page(); }
 
 void *check_guarded(size_t n)
 {
     char *p = mmap(NULL, pages(n), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED || mprotect(p + pages(n) - 4096, 4096, PROT_NONE)) {
+    if (p == MAP_FAILED || mprotect(p + pages(n) - page(), page(), PROT_NONE)) {
         perror("guarded memory");
         exit(1);
     }
-    return p + pages(n) - 4096 - n;
+    return p + pages(n) - page() - n;
 }
 
-void check_free(void *p, size_t n) { munmap((char *)p - (pages(n) - 4096 - n), pages(n)); }
+void check_free(void *p, size_t n) { munmap((char *)p - (pages(n) - page() - n), pages(n)); }
 
 uint64_t check_random(uint64_t *state)
 {

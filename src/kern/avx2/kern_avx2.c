@@ -1,3 +1,6 @@
-#include "kern/kern_int.h"
+#include "kern/avx2/avx2.h"
 
-void kern_avx2_fill(kern *k) { (void)k; }
+void kern_avx2_fill(kern *k)
+{
+    mul_avx2_fill(k);
+}

@@ -1,3 +1,6 @@
-#include "kern/kern_int.h"
+#include "kern/neon/neon.h"
 
-void kern_neon_fill(kern *k) { (void)k; }
+void kern_neon_fill(kern *k)
+{
+    mul_neon_fill(k);
+}

@@ -1,0 +1,9 @@
+/* Parts of the NEON family. */
+#ifndef FC_KERN_NEON_NEON_H
+#define FC_KERN_NEON_NEON_H
+
+#include "kern/kern_int.h"
+
+void mul_neon_fill(kern *k);
+
+#endif
