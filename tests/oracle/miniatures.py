@@ -160,7 +160,7 @@ def published_text_config(s):
     """text_config by hand, in the form and order of the published files."""
     d = {
         "attention_bias": False, "attention_dropout": 0.0, "attention_k_eq_v": s.k_eq_v, "bos_token_id": 2,
-        "dtype": "bfloat16", "enable_moe_block": s.experts > 0, "eos_token_id": 1, "expert_intermediate_size": None,
+        "dtype": "bfloat16", "enable_moe_block": s.experts > 0, "eos_token_id": 1,
         "final_logit_softcapping": 30.0, "global_head_dim": s.d_full, "head_dim": s.d,
         "hidden_activation": "gelu_pytorch_tanh", "hidden_size": s.hidden, "hidden_size_per_layer_input": s.ple,
         "initializer_range": 0.02, "intermediate_size": s.ff, "layer_types": s.layer_types,
@@ -175,6 +175,8 @@ def published_text_config(s):
         "sliding_window": s.window, "tie_word_embeddings": True, "top_k_experts": s.top_k or None,
         "use_bidirectional_attention": "vision" if s.k_eq_v else None, "use_cache": True,
         "use_double_wide_mlp": s.kind == "e2b", "vocab_size": s.vocab, "vocab_size_per_layer_input": s.vocab}
+    if not s.experts:
+        d["expert_intermediate_size"] = None        # the older name; the published small models still carry it
     return d
 
 
@@ -253,22 +255,22 @@ def save(s, model, folder):
 # ---- the committed ones --------------------------------------------------------------------------
 
 GOLDENS = [
-    Spec("e2b", "e2b", 1, hidden=60, layers=10, period=5, ff=60, nq=4, nkv=1, nkv_full=1, d=16, d_full=32, window=12,
-         vocab=320, tokens=48, ple=20, shared=5, dead_kv=True, towers=True),
+    Spec("e2b", "e2b", 1, hidden=52, layers=10, period=5, ff=44, nq=4, nkv=1, nkv_full=1, d=14, d_full=28, window=12,
+         vocab=280, tokens=48, ple=12, shared=5, dead_kv=True, towers=True),
     Spec("e2b-saved", "e2b", 2, hidden=40, layers=6, period=3, ff=50, nq=6, nkv=2, nkv_full=2, d=8, d_full=24, window=7,
          vocab=257, tokens=33, ple=10, shared=3, form="saved", prefix="model."),
-    Spec("e4b", "e4b", 3, hidden=72, layers=12, period=6, ff=56, nq=4, nkv=2, nkv_full=2, d=12, d_full=24, window=8,
-         vocab=300, tokens=45, ple=12, shared=6, form="per_layer", shards=3),
-    Spec("12b", "12b", 4, hidden=76, layers=6, period=6, ff=90, nq=8, nkv=4, nkv_full=1, d=14, d_full=32, window=16,
+    Spec("e4b", "e4b", 3, hidden=56, layers=12, period=6, ff=40, nq=4, nkv=2, nkv_full=2, d=10, d_full=20, window=8,
+         vocab=260, tokens=45, ple=10, shared=6, form="per_layer", shards=3),
+    Spec("12b", "12b", 4, hidden=68, layers=6, period=6, ff=80, nq=8, nkv=4, nkv_full=1, d=14, d_full=28, window=16,
          vocab=320, tokens=56, form="per_layer", towers=True),
-    Spec("26b", "26b", 5, hidden=64, layers=6, period=6, ff=44, nq=4, nkv=2, nkv_full=1, d=12, d_full=24, window=10,
+    Spec("26b", "26b", 5, hidden=48, layers=6, period=6, ff=44, nq=4, nkv=2, nkv_full=1, d=12, d_full=24, window=10,
          vocab=270, tokens=44, experts=20, top_k=4, expert_ff=10),
-    Spec("26b-odd", "26b", 6, hidden=65, layers=8, period=4, ff=37, nq=6, nkv=3, nkv_full=2, d=10, d_full=20, window=5,
+    Spec("26b-odd", "26b", 6, hidden=65, layers=6, period=3, ff=37, nq=6, nkv=3, nkv_full=2, d=10, d_full=18, window=5,
          vocab=259, tokens=40, experts=5, top_k=2, expert_ff=13, form="saved", prefix="model."),
-    Spec("31b", "31b", 7, hidden=84, layers=6, period=6, ff=100, nq=8, nkv=4, nkv_full=2, d=12, d_full=28, window=20,
+    Spec("31b", "31b", 7, hidden=72, layers=6, period=6, ff=90, nq=8, nkv=4, nkv_full=2, d=12, d_full=24, window=20,
          vocab=300, tokens=60, shards=2),
-    Spec("31b-f32", "31b", 9, hidden=52, layers=4, period=2, ff=90, nq=4, nkv=2, nkv_full=1, d=18, d_full=28, window=9,
-         vocab=270, tokens=30, dtype="f32"),
+    Spec("31b-f32", "31b", 9, hidden=36, layers=4, period=2, ff=50, nq=4, nkv=2, nkv_full=1, d=12, d_full=28, window=9,
+         vocab=256, tokens=30, dtype="f32"),
     Spec("31b-f16", "31b", 8, hidden=48, layers=6, period=3, ff=97, nq=4, nkv=4, nkv_full=4, d=14, d_full=22, window=3,
          vocab=256, tokens=30, dtype="f16", prefix="model."),
 ]
