@@ -116,7 +116,7 @@ FACET_API facet_status facet_render(const facet_model *m, const char *json, size
 
 /* ---- engine --------------------------------------------------------------------------------- */
 
-typedef enum facet_kv { FACET_KV_DEFAULT /* f16 */, FACET_KV_F32, FACET_KV_F16, FACET_KV_BF16, FACET_KV_Q8_0 } facet_kv;
+typedef enum facet_kv { FACET_KV_DEFAULT /* f16; f32 when exact */, FACET_KV_F32, FACET_KV_F16, FACET_KV_BF16, FACET_KV_Q8_0 } facet_kv;
 
 /* Zero: choose for me. */
 typedef struct facet_engine_opts {

@@ -17,7 +17,7 @@ const opt opt_machine[] = {
 const opt opt_context[] = {
     { "ctx", 'c', OPT_INT, .argument = "N", .unset = "the model's, at most 8192", .min = 1, .max = 1 << 24, .group = "Context",
       .help = "Most tokens of prompt and answer together." },
-    { "kv", 0, OPT_CHOICE, .argument = "f32|f16|bf16|q8_0", .value = "f16", .group = "Context",
+    { "kv", 0, OPT_CHOICE, .argument = "f32|f16|bf16|q8_0", .unset = "f16, or f32 with --exact", .group = "Context",
       .help = "Number type of the attention cache." },
     { "chunk", 0, OPT_INT, .argument = "N", .unset = "512", .min = 1, .max = 65536, .group = "Context",
       .help = "Most tokens of one step; long prompts run in chunks of it." },

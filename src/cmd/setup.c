@@ -73,7 +73,7 @@ status setup_engine(args *a, facet_engine_opts *out, err *e)
     (void)e;
     *out = (facet_engine_opts){ .ctx = (int32_t)args_int(a, "ctx"), .chunk = (int32_t)args_int(a, "chunk"),
                                 .threads = (int)args_int(a, "threads"), .isa = args_text(a, "isa"), .exact = args_flag(a, "exact") };
-    for (size_t i = 1; i < COUNT_OF(kinds); i++)
+    for (size_t i = 1; args_text(a, "kv") && i < COUNT_OF(kinds); i++)
         if (strcmp(args_text(a, "kv"), kinds[i]) == 0) out->kv = (facet_kv)i;
     return OK;
 }

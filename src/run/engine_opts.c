@@ -23,7 +23,7 @@ status engine_translate(const facet_model *m, const facet_engine_opts *o, gemma_
     out->seq_max = o->parallel ? o->parallel : 1;
     out->row_max = MAX(MIN(o->chunk ? o->chunk : CHUNK_DEFAULT, out->ctx * out->seq_max), out->seq_max);
     out->logit_rows_max = out->seq_max;
-    out->kv_type = types[o->kv];
+    out->kv_type = o->kv == FACET_KV_DEFAULT && o->exact ? DTYPE_F32 : types[o->kv];
     out->threads = o->threads;
     out->exact = o->exact;
     TRY(o->isa ? cpu_isa_parse(o->isa, &out->isa, e) : cpu_isa_env(&out->isa, e));
