@@ -34,7 +34,7 @@ typedef struct dev_lora {
     const struct dev_lora *next;
 } dev_lora;
 
-/* y_t = W x_t.  Products given in one call run together; inputs that stand in several of them are packed once. */
+/* y_t = factor * (W x_t + low-rank terms).  Products given in one call run together; inputs that stand in several of them are packed once. */
 typedef struct dev_product {
     dev_mat w;
     const float *x;
@@ -46,6 +46,7 @@ typedef struct dev_product {
     bool exact;                  /* f32 activations even on the fast path (router) */
     const dev_lora *lora;        /* or NULL */
     const int32_t *adapter;      /* [T] adapter of each row; not NULL when lora is given */
+    float factor;                /* the model's own (1 / sqrt(H) of the router), normally 1 */
 } dev_product;
 
 /* Where the tokens of one sequence lie in a layer's cache: token p is entry p % 64 of stored block

@@ -120,8 +120,9 @@ static void mul_item(void *ctx, int64_t item, int worker)
                      p->y + row, p->y_stride, scratch);
     else
         k->fast[w->type].mul(data, w->row_bytes, rows, w->cols, r->x, r->x_bytes, p->T, p->y + row, p->y_stride, scratch);
-    if (w->scale == 1.0f) return;
-    for (int64_t t = 0; t < p->T; t++) k->scale(w->scale, rows, p->y + t * p->y_stride + row);
+    float scale = w->scale * p->factor;
+    if (scale == 1.0f) return;
+    for (int64_t t = 0; t < p->T; t++) k->scale(scale, rows, p->y + t * p->y_stride + row);
 }
 
 /* Small enough to share the work evenly, large enough that a block of weights is worth a call; the results do
@@ -169,7 +170,7 @@ static void lora_row(void *ctx, int64_t t, int worker)
         if (l->adapter != p->adapter[t]) continue;
         d->k.mul_exact(DTYPE_F32, l->a, (size_t)p->w.cols * 4, l->rank, p->w.cols, x, p->w.cols, 1, u, l->rank, scratch);
         d->k.mul_exact(DTYPE_F32, l->b, (size_t)l->rank * 4, p->w.rows, l->rank, u, l->rank, 1, v, p->w.rows, scratch);
-        d->k.axpy(l->scale, v, p->w.rows, p->y + t * p->y_stride);
+        d->k.axpy(l->scale * p->factor, v, p->w.rows, p->y + t * p->y_stride);
     }
 }
 

@@ -8,7 +8,7 @@
 
 dev_product decoder_product(const gemma_ctx *x, int32_t layer, gemma_linear which, const weight *w, const float *in, float *out)
 {
-    dev_product p = { .w = gemma_int_mat(w), .x = in, .x_stride = w->cols, .T = x->rows.T, .y = out, .y_stride = w->rows };
+    dev_product p = { .w = gemma_int_mat(w), .x = in, .x_stride = w->cols, .T = x->rows.T, .y = out, .y_stride = w->rows, .factor = 1 };
     if (x->rows.any_adapter) {
         p.lora = gemma_adapter_find(x, layer, which, -1);
         p.adapter = x->rows.adapter;

@@ -17,7 +17,7 @@ void ple_prepare(gemma_ctx *x)
     d->op->embed(d, &table, x->rows.ids, T, scale * table.scale, x->b.ple, wide);
     float *context = x->b.gate;
     dev_product p = decoder_product(x, -1, GEMMA_PLE_MODEL_PROJ, &w->ple_model_proj, x->b.x, context);
-    p.w.scale *= 1.0f / sqrtf((float)c->hidden);
+    p.factor = 1.0f / sqrtf((float)c->hidden);
     d->op->mul(d, &p, 1);
     d->op->norm_add(d, context, w->ple_proj_norm, c->eps, x->b.ple, (float)M_SQRT1_2, T * c->layer_count, c->ple, x->b.ple);
     gemma_int_tap(x, -1, "ple", x->b.ple, wide);
