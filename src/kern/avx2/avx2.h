@@ -5,5 +5,8 @@
 #include "kern/kern_int.h"
 
 void mul_avx2_fill(kern *k);
+void mulf_avx2_fill(kern *k);
+void vec_avx2_fill(kern *k);
+void attn_avx2_fill(kern *k);
 
 #endif

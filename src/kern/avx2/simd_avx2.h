@@ -50,6 +50,7 @@ SIMD_FN simd_i simd_i_load(const void *p) { return _mm256_loadu_si256(p); }
 SIMD_FN void   simd_i_store(void *p, simd_i v) { _mm256_storeu_si256(p, v); }
 SIMD_FN simd_i simd_i_set1(int x) { return _mm256_set1_epi32(x); }
 SIMD_FN simd_i simd_i_add(simd_i a, simd_i b) { return _mm256_add_epi32(a, b); }
+SIMD_FN simd_i simd_i_sub(simd_i a, simd_i b) { return _mm256_sub_epi32(a, b); }
 SIMD_FN simd_i simd_i_mul(simd_i a, simd_i b) { return _mm256_mullo_epi32(a, b); }
 SIMD_FN simd_i simd_i_and(simd_i a, simd_i b) { return _mm256_and_si256(a, b); }
 SIMD_FN simd_i simd_i_or(simd_i a, simd_i b) { return _mm256_or_si256(a, b); }
@@ -88,6 +89,22 @@ SIMD_FN float simd_top(simd_f v)
     b = _mm_max_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
 }
+
+SIMD_FN simd_f simd_select_lt(simd_f a, simd_f b, simd_f yes, simd_f no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+/* 2 * SIMD_LANES floats: even ones and odd ones. */
+SIMD_FN void simd_load_pairs(const float *p, simd_f *even, simd_f *odd)
+{
+    simd_f a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
+    simd_f e = _mm256_shuffle_ps(a, b, 0x88), o = _mm256_shuffle_ps(a, b, 0xdd);
+    *even = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(e), 0xd8));
+    *odd = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(o), 0xd8));
+}
+SIMD_FN void simd_store_i8(int8_t *p, simd_i v)
+{
+    __m128i h = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64((void *)p, _mm_packs_epi16(h, h));
+}
+SIMD_FN void simd_store_f16(void *p, simd_f v) { _mm_storeu_si128(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 
 /* Running sums in f64: two halves. */
 typedef struct simd_d { __m256d lo, hi; } simd_d;

@@ -5,5 +5,8 @@
 #include "kern/kern_int.h"
 
 void mul_avx512_fill(kern *k);
+void mulf_avx512_fill(kern *k);
+void vec_avx512_fill(kern *k);
+void attn_avx512_fill(kern *k);
 
 #endif

@@ -3,4 +3,7 @@
 void kern_avx512_fill(kern *k)
 {
     mul_avx512_fill(k);
+    mulf_avx512_fill(k);
+    vec_avx512_fill(k);
+    attn_avx512_fill(k);
 }

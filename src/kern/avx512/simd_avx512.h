@@ -46,6 +46,7 @@ SIMD_FN simd_i simd_i_load(const void *p) { return _mm512_loadu_si512(p); }
 SIMD_FN void   simd_i_store(void *p, simd_i v) { _mm512_storeu_si512(p, v); }
 SIMD_FN simd_i simd_i_set1(int x) { return _mm512_set1_epi32(x); }
 SIMD_FN simd_i simd_i_add(simd_i a, simd_i b) { return _mm512_add_epi32(a, b); }
+SIMD_FN simd_i simd_i_sub(simd_i a, simd_i b) { return _mm512_sub_epi32(a, b); }
 SIMD_FN simd_i simd_i_mul(simd_i a, simd_i b) { return _mm512_mullo_epi32(a, b); }
 SIMD_FN simd_i simd_i_and(simd_i a, simd_i b) { return _mm512_and_si512(a, b); }
 SIMD_FN simd_i simd_i_or(simd_i a, simd_i b) { return _mm512_or_si512(a, b); }
@@ -78,6 +79,21 @@ SIMD_FN float simd_sum(simd_f v)
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
 }
 SIMD_FN float simd_top(simd_f v) { return _mm512_reduce_max_ps(v); }
+
+SIMD_FN simd_f simd_select_lt(simd_f a, simd_f b, simd_f yes, simd_f no)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+/* 2 * SIMD_LANES floats: even ones and odd ones. */
+SIMD_FN void simd_load_pairs(const float *p, simd_f *even, simd_f *odd)
+{
+    simd_f a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 16);
+    const simd_i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, e, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(e, _mm512_set1_epi32(1)), b);
+}
+SIMD_FN void simd_store_i8(int8_t *p, simd_i v) { _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(v)); }
+SIMD_FN void simd_store_f16(void *p, simd_f v) { _mm256_storeu_si256(p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 
 /* Running sums in f64: two halves. */
 typedef struct simd_d { __m512d lo, hi; } simd_d;

@@ -3,4 +3,7 @@
 void kern_neon_fill(kern *k)
 {
     mul_neon_fill(k);
+    mulf_neon_fill(k);
+    vec_neon_fill(k);
+    attn_neon_fill(k);
 }

@@ -5,5 +5,8 @@
 #include "kern/kern_int.h"
 
 void mul_neon_fill(kern *k);
+void mulf_neon_fill(kern *k);
+void vec_neon_fill(kern *k);
+void attn_neon_fill(kern *k);
 
 #endif

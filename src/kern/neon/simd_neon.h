@@ -54,6 +54,7 @@ SIMD_FN simd_i simd_i_load(const void *p) { return vreinterpretq_s32_u8(vld1q_u8
 SIMD_FN void   simd_i_store(void *p, simd_i v) { vst1q_u8(p, vreinterpretq_u8_s32(v)); }
 SIMD_FN simd_i simd_i_set1(int x) { return vdupq_n_s32(x); }
 SIMD_FN simd_i simd_i_add(simd_i a, simd_i b) { return vaddq_s32(a, b); }
+SIMD_FN simd_i simd_i_sub(simd_i a, simd_i b) { return vsubq_s32(a, b); }
 SIMD_FN simd_i simd_i_mul(simd_i a, simd_i b) { return vmulq_s32(a, b); }
 SIMD_FN simd_i simd_i_and(simd_i a, simd_i b) { return vandq_s32(a, b); }
 SIMD_FN simd_i simd_i_or(simd_i a, simd_i b) { return vorrq_s32(a, b); }
@@ -89,6 +90,22 @@ SIMD_FN float simd_sum(simd_f v)
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
 }
 SIMD_FN float simd_top(simd_f v) { return vmaxvq_f32(v); }
+
+SIMD_FN simd_f simd_select_lt(simd_f a, simd_f b, simd_f yes, simd_f no) { return vbslq_f32(vcltq_f32(a, b), yes, no); }
+/* 2 * SIMD_LANES floats: even ones and odd ones. */
+SIMD_FN void simd_load_pairs(const float *p, simd_f *even, simd_f *odd)
+{
+    float32x4x2_t v = vld2q_f32(p);
+    *even = v.val[0];
+    *odd = v.val[1];
+}
+SIMD_FN void simd_store_i8(int8_t *p, simd_i v)
+{
+    int16x4_t h = vmovn_s32(v);
+    int8x8_t b = vmovn_s16(vcombine_s16(h, h));
+    vst1_lane_u32((void *)p, vreinterpret_u32_s8(b), 0);
+}
+SIMD_FN void simd_store_f16(void *p, simd_f v) { vst1_u8(p, vreinterpret_u8_f16(vcvt_f16_f32(v))); }
 
 /* Running sums in f64: two halves. */
 typedef struct simd_d { float64x2_t lo, hi; } simd_d;
