@@ -138,11 +138,23 @@ FACET_API void facet_engine_stop(facet_engine *g);
 /* What was chosen. */
 FACET_API void facet_engine_read_opts(const facet_engine *g, facet_engine_opts *out);
 
-/* Bytes that an engine with these options takes, by purpose; nothing is allocated. */
+typedef enum facet_fit {
+    FACET_FITS,                      /* everything, the whole file included */
+    FACET_FITS_PAGING,               /* all but the file: parts of it are read from the disk again and again */
+    FACET_TOO_BIG                    /* not even cache and buffers fit */
+} facet_fit;
+
+/* Bytes that an engine with these options takes, by purpose; measured by the code that takes them. */
 typedef struct facet_plan {
     uint64_t weights_mapped;         /* of the file: given back by the system when it needs the memory */
-    uint64_t weights_owned, kv, activations, other;
+    uint64_t weights_owned;          /* small tensors kept as f32 */
+    uint64_t kv;                     /* the attention cache */
+    uint64_t activations;            /* buffers of a step */
+    uint64_t logits;                 /* and of drawing tokens */
+    uint64_t text;                   /* the tokenizer */
+    uint64_t other;
     uint64_t total;
+    facet_fit fit;                   /* into the memory that is free now */
     int32_t ctx, parallel, chunk;    /* as chosen */
 } facet_plan;
 FACET_API facet_status facet_plan_engine(const facet_model *m, const facet_engine_opts *o, facet_plan *out, facet_error *e);

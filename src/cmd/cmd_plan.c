@@ -5,12 +5,16 @@
 #include "base/json.h"
 #include "cmd/setup.h"
 #include "os/cpu.h"
+#include "plan/plan.h"
+
+static const char *const fits[] = { "fits", "fits without the weights", "does not fit" };
 
 static status print_json(const facet_plan *p, err *e)
 {
-    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I}", "weights_mapped", (json_int_t)p->weights_mapped,
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:i, s:i, s:i, s:I, s:I}", "weights_mapped", (json_int_t)p->weights_mapped,
                           "weights_owned", (json_int_t)p->weights_owned, "kv", (json_int_t)p->kv, "activations", (json_int_t)p->activations,
-                          "other", (json_int_t)p->other, "total", (json_int_t)p->total, "ctx", (int)p->ctx, "parallel", (int)p->parallel,
+                          "logits", (json_int_t)p->logits, "text", (json_int_t)p->text, "other", (json_int_t)p->other,
+                          "total", (json_int_t)p->total, "fit", fits[p->fit], "ctx", (int)p->ctx, "parallel", (int)p->parallel,
                           "chunk", (int)p->chunk, "memory_total", (json_int_t)cpu_memory_total(),
                           "memory_available", (json_int_t)cpu_memory_available());
     if (!o) return err_set(e, E_NOMEM, "could not print the plan\nout of memory");
@@ -28,19 +32,16 @@ static void line(const char *name, uint64_t bytes, const char *what)
 static void print_text(const facet_plan *p)
 {
     char cache[96];
-    uint64_t have = cpu_memory_available();
-    snprintf(cache, sizeof cache, "attention cache: %d tokens x %d sequence%s", p->ctx, p->parallel, p->parallel == 1 ? "" : "s");
-    line("weights", p->weights_mapped, "mapped from the file; the system may take them back and read them again");
-    line("", p->weights_owned, "of the weights, kept in memory");
+    snprintf(cache, sizeof cache, "attention, %d tokens of %d conversation%s", p->ctx, p->parallel, p->parallel == 1 ? "" : "s");
+    line("weights", p->weights_mapped, "mapped from the file; the system may drop them and read them again");
+    line("", p->weights_owned, "of the weights, kept as 32-bit floats");
     line("cache", p->kv, cache);
-    line("steps", p->activations, "activations and logits");
-    line("other", p->other, "tokenizer, tables");
-    line("total", p->total, p->total <= have ? "fits into the memory that is free" : "");
-    if (p->total > have) {
-        printf("\nOnly %.1f MiB are free", (double)have / (1 << 20));
-        printf(p->total - p->weights_mapped <= have ? ": the weights will be read from the disk again and again, which is slow.\n"
-                                                    : ": it will not start. A smaller --ctx or --kv q8_0 needs less.\n");
-    }
+    line("steps", p->activations, "activations");
+    line("logits", p->logits, "and drawing tokens");
+    line("text", p->text, "tokenizer");
+    line("other", p->other, "tables, threads");
+    line("total", p->total, "");
+    printf("\nFree memory: %.1f MiB. %s\n", (double)cpu_memory_available() / (1 << 20), plan_fit_text((plan_fit)p->fit));
 }
 
 static status run(args *a, err *e)

@@ -5,6 +5,8 @@
 
 #include "base/bits.h"
 #include "os/clock.h"
+#include "os/cpu.h"
+#include "plan/plan.h"
 #include "run/run_int.h"
 #include "run/sched.h"
 
@@ -385,16 +387,17 @@ facet_status facet_plan_engine(const facet_model *m, const facet_engine_opts *o,
 {
     status st = OK;
     gemma_ctx_opts opts;
-    gemma_bytes bytes = { 0 };
+    plan p;
     arena measure = { 0 };
     buffers b = { 0 };
     TRY(engine_translate(m, o, &opts, e));
-    TRY(gemma_ctx_new(NULL, m->gemma, &opts, &bytes, e));
     TRY(layout(&b, &measure, &opts, m->gemma->config.vocab, e));
-    *out = (facet_plan){ .weights_mapped = bytes.weights_mapped, .weights_owned = bytes.weights_owned, .kv = bytes.kv,
-                         .activations = bytes.activations + measure.used, .other = bytes.other,
-                         .ctx = opts.ctx, .parallel = opts.seq_max, .chunk = opts.row_max };
-    out->total = out->weights_mapped + out->weights_owned + out->kv + out->activations + out->other;
+    TRY(plan_model(&p, m->gemma, &opts, measure.used, m->text_bytes, e));
+    *out = (facet_plan){ .weights_mapped = p.weights_mapped, .weights_owned = p.weights_owned, .kv = p.kv, .activations = p.activations,
+                         .logits = p.logits, .text = p.text, .other = p.other, .total = p.total,
+                         .ctx = p.used.ctx, .parallel = p.used.seq_max, .chunk = p.used.row_max };
+    plan_fit fit = plan_judge(&p, cpu_memory_available());
+    out->fit = fit == PLAN_FITS ? FACET_FITS : fit == PLAN_PAGES ? FACET_FITS_PAGING : FACET_TOO_BIG;
 out:
     return st;
 }

@@ -17,6 +17,7 @@ struct facet_model {
     gemma *gemma;
     tok *tok;                   /* NULL: the file has none, or one that cannot be used (tok_why) */
     err tok_why;
+    size_t text_bytes;          /* that it takes */
     chat_variant variant;
     bool chat;                  /* the vocabulary has the turn tokens */
 };

@@ -74,10 +74,14 @@ facet_status facet_model_open(facet_model **out, const facet_model_opts *o, face
     m = mem_alloc(sizeof *m, MEM_OTHER);
     if (!m) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", o->path);
     TRY(gemma_open(&m->gemma, o->path, e));
+    mem_stats before, after;
+    mem_stats_read(&before);
     /* A network without a usable vocabulary still computes logits; whoever needs text is told why not. */
     st = load_tok(m, &m->tok_why);
     if (st == E_NOMEM || st == E_IO) { if (e) *e = m->tok_why; goto out; }
     st = OK;
+    mem_stats_read(&after);
+    m->text_bytes = after.tag_current[MEM_TEXT] > before.tag_current[MEM_TEXT] ? after.tag_current[MEM_TEXT] - before.tag_current[MEM_TEXT] : 0;
     if (m->tok) TRY(choose_variant(m, e));
     *out = m;
     m = NULL;

@@ -395,6 +395,37 @@ static void biased_and_ending_tokens(void **state)
     facet_model_close(m);
 }
 
+/* What the plan says is what is taken, within 3 % and what a request itself holds. */
+static void the_plan_is_the_peak(void **state)
+{
+    (void)state;
+    const char *const goldens[] = { DENSE, MOE, "tests/golden/e2b" };
+    const facet_engine_opts opts[] = { { .threads = 2 }, { .threads = 2, .parallel = 4, .chunk = 64, .kv = FACET_KV_F32 },
+                                       { .threads = 1, .ctx = 64, .chunk = 16, .exact = true } };
+    for (size_t k = 0; k < COUNT_OF(goldens); k++) {
+        facet_model *m = open_model(goldens[k]);
+        for (size_t i = 0; i < COUNT_OF(opts); i++) {
+            facet_error e;
+            facet_plan p;
+            mem_stats before, after;
+            int32_t ids[40];
+            heard h = { 0 };
+            prompt_of(ids, 40, 1);
+            assert_ok(facet_plan_engine(m, &opts[i], &p, &e), &e);
+            mem_stats_reset_peaks();
+            mem_stats_read(&before);
+            facet_engine *g = start(m, &opts[i]);
+            facet_sampling s = sampling_of(m, 1, 20);
+            ask(&h, g, &s, ids, 40);
+            mem_stats_read(&after);
+            facet_engine_stop(g);
+            double planned = (double)(p.kv + p.activations + p.logits + p.other), peak = (double)(after.peak - before.current);
+            if (fabs(planned - peak) > 0.03 * peak + 65536) fail_msg("%s, options %zu: planned %.0f bytes, taken %.0f", goldens[k], i, planned, peak);
+        }
+        facet_model_close(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(a_callback_may_free_its_request),
         cmocka_unit_test(biased_and_ending_tokens),
+        cmocka_unit_test(the_plan_is_the_peak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
