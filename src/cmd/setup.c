@@ -38,8 +38,7 @@ static bool find_bundled(char *out, size_t cap)
     return false;
 }
 
-/* The path of what -m names; owned: mem_free. */
-static status find(const args *a, char **path, err *e)
+status setup_path(const args *a, char **path, err *e)
 {
     char bundled[PATH_BYTES + 64];
     const char *name = args_text(a, "model");
@@ -56,7 +55,7 @@ static status find(const args *a, char **path, err *e)
 status setup_model(const args *a, facet_model **out, err *e)
 {
     char *path = NULL;
-    status st = find(a, &path, e);
+    status st = setup_path(a, &path, e);
     if (st != OK) return st;
     if (!args_flag(a, "quiet")) tty_progress("loading", 0, path);
     st = facet_model_open(out, &(facet_model_opts){ .path = path }, e);

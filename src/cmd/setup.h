@@ -4,6 +4,8 @@
 
 #include "cmd/opt.h"
 
+/* The path of what -m names, or of the bundled miniature with a sentence on standard error.  Owned: mem_free. */
+status setup_path(const args *a, char **path, err *e);
 /* Opens what -m names, or the bundled miniature with a sentence on standard error.  *out owned: facet_model_close. */
 status setup_model(const args *a, facet_model **out, err *e);
 /* --threads --isa --exact --ctx --kv --chunk (opt_machine and opt_context).  Borrowed from a. */
