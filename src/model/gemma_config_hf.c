@@ -96,7 +96,8 @@ static status read_overrides(gemma_config *c, const json_t *overrides, err *e)
     json_t *o;
     int64_t i, n;
     json_object_foreach((json_t *)(uintptr_t)overrides, key, o) {
-        TRY(str_to_i64(str_from(key), "key of per_layer_config", 0, c->layer_count - 1, &i, e));
+        if (str_to_i64(str_from(key), "layer", 0, c->layer_count - 1, &i, NULL) != OK)
+            FAIL(e, E_FORMAT, "%s: per_layer_config has the key \"%s\"\nit must be a layer from 0 to %d", WHERE, key, c->layer_count - 1);
         if (!json_is_object(o)) FAIL(e, E_FORMAT, "%s: per_layer_config.%s is no object", WHERE, key);
         gemma_layer_config *l = &c->layers[i];
         TRY(json_i64_or(o, "head_dim", WHERE, 2, GEMMA_HEAD_MAX, l->d, &n, e));
