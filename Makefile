@@ -54,7 +54,8 @@ CMDOBJ  := $(patsubst %.c,$(B)/%.o,$(filter src/cmd/%,$(SRCS)))
 TESTSRC := $(wildcard tests/unit/test_*.c tests/kern/check_*.c tests/fault/fault_*.c)
 TESTS   := $(TESTSRC:%.c=$(B)/%)
 GENS    := $(patsubst %.c,$(B)/%,$(wildcard tests/gen/mk_*.c))
-SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+SUPPORT := $(B)/tests/support.a
+SUPOBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 SCRIPTS := $(sort $(wildcard tests/e2e/*.sh))
 FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZ:%=$(B)/tests/fuzz/replay_%)
@@ -92,6 +93,9 @@ $(B)/%.o: %.c $(B)/.flags
 	$(Q)$(CC) $(ALL_CFLAGS) $(isa.$(notdir $(@D))) -MMD -MP -c -o $@ $<
 
 $(B)/tests/%.o: FEAT += -iquote tests
+# An archive, so that a program takes only what it uses: fuzz targets are linked without cmocka.
+$(SUPPORT): $(SUPOBJ)
+	$(Q)rm -f $@ && $(CROSS)ar rcs $@ $(SUPOBJ)
 $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(SUPPORT) $(B)/libfacet.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(LDLIBS)
