@@ -169,15 +169,16 @@ bench: $(filter $(B)/tests/kern/%,$(TESTS)) all   ## time the kernels
 
 # ---- install ------------------------------------------------------------------
 PREFIX ?= /usr/local
-install: all $(B)/public/libfacet.a ## program, library and header to DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+install: all $(B)/public/libfacet.a ## program, library, header and bundled model to DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/facet
 	install -m 755 $(B)/facet $(DESTDIR)$(PREFIX)/bin/facet
 	install -m 644 $(B)/public/libfacet.a $(DESTDIR)$(PREFIX)/lib/libfacet.a
 	install -m 644 include/facet.h $(DESTDIR)$(PREFIX)/include/facet.h
+	$(if $(BUNDLED),install -m 644 $(BUNDLED) $(DESTDIR)$(PREFIX)/share/facet/)
 	printf '%s\n' 'Name: facet' 'Description: Gemma 4 inference' 'Version: 0' 'Requires.private: jansson' \
 	    'Cflags: -I$(PREFIX)/include' 'Libs: -L$(PREFIX)/lib -lfacet -ljansson -lm -pthread' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/facet.pc
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/facet lib/libfacet.a lib/pkgconfig/facet.pc include/facet.h)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/facet lib/libfacet.a lib/pkgconfig/facet.pc include/facet.h share/facet/$(notdir $(BUNDLED)))
 
 clean:                              ## remove everything that was built
 	rm -rf build facet
