@@ -46,6 +46,7 @@ const opt opt_sampling[] = {
       .help = "Same seed, same text, whatever the number of threads." },
     { "stop", 0, OPT_TEXT, .argument = "TEXT", .many = true, .group = "Sampling",
       .help = "End the answer before this text; may be repeated." },
+    { "ignore-end", 0, OPT_FLAG, .group = "Sampling", .help = "Never draw the tokens that end a turn: go on until the limit." },
     { 0 } };
 
 const opt opt_output[] = {

@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "base/mem.h"
 #include "fmt/model_find.h"
+#include "os/cpu.h"
 #include "os/file.h"
 #include "os/tty.h"
 
@@ -69,9 +70,12 @@ status setup_model(const args *a, facet_model **out, err *e)
 status setup_engine(args *a, facet_engine_opts *out, err *e)
 {
     static const char *const kinds[] = { NULL, "f32", "f16", "bf16", "q8_0" };
-    (void)e;
+    const char *isa = args_text(a, "isa");
+    uint32_t mask;
+    err why = { 0 };
+    if (isa && cpu_isa_parse(isa, &mask, &why) != OK) return args_mistake(a, e, "%s\n%s", why.what, why.why);
     *out = (facet_engine_opts){ .ctx = (int32_t)args_int(a, "ctx"), .chunk = (int32_t)args_int(a, "chunk"),
-                                .threads = (int)args_int(a, "threads"), .isa = args_text(a, "isa"), .exact = args_flag(a, "exact") };
+                                .threads = (int)args_int(a, "threads"), .isa = isa, .exact = args_flag(a, "exact") };
     for (size_t i = 1; args_text(a, "kv") && i < COUNT_OF(kinds); i++)
         if (strcmp(args_text(a, "kv"), kinds[i]) == 0) out->kv = (facet_kv)i;
     return OK;

@@ -37,6 +37,7 @@ status setup_sampling_read(args *a, const facet_model *m, setup_sampling *out, e
     s->repeat_penalty = (float)args_real(a, "repeat-penalty");
     s->presence_penalty = (float)args_real(a, "presence-penalty");
     s->frequency_penalty = (float)args_real(a, "frequency-penalty");
+    s->ignore_end = args_flag(a, "ignore-end");
     s->max_tokens = (int32_t)args_int(a, "tokens");
     for (int i = 0; i < biases; i++) TRY(read_bias(a, args_nth(a, "bias", i), &out->bias[i], e));
     for (int i = 0; i < stops; i++) out->stop[i] = args_nth(a, "stop", i);
