@@ -136,7 +136,7 @@ programs: $(TESTS) $(REPLAYS) $(EXAMPLES) $(GENS) $(B)/facet
 test: programs all                  ## check without the set-up; ONLY=gguf runs what has that in its name
 	@BUNDLED='$(BUNDLED)' sh tools/run-tests.sh $(B) $(TESTS) \
 	   $(foreach f,$(FUZZ),'$(B)/tests/fuzz/replay_$(f) tests/fuzz/seeds/$(f)') \
-	   $(EXAMPLES:%='% $(BUNDLED)') $(SCRIPTS:%='sh %') $(LINT)
+	   $(SCRIPTS:%='sh %') $(LINT)
 asan tsan debug:                    ## the same tests in that flavour
 	@sh tools/deps.sh build test
 	+@$(MAKE) CONFIG=$@ test
