@@ -14,6 +14,7 @@ import os
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from transformers.initialization import no_init_weights
 from transformers.models.gemma4.configuration_gemma4 import Gemma4TextConfig
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ForCausalLM
 from transformers.models.gemma4_unified.configuration_gemma4_unified import Gemma4UnifiedTextConfig
@@ -128,10 +129,8 @@ def fix_embed_scale(model):
 def build(s):
     """The reference model in float32, ready to run."""
     cfg = text_config(s)
-    with torch.device("meta"):
-        model = (Gemma4UnifiedForCausalLM if s.kind == "12b" else Gemma4ForCausalLM)(cfg)
-    del model
-    model = (Gemma4UnifiedForCausalLM if s.kind == "12b" else Gemma4ForCausalLM)(cfg).eval().float()
+    with no_init_weights():
+        model = (Gemma4UnifiedForCausalLM if s.kind == "12b" else Gemma4ForCausalLM)(cfg).eval().float()
     rng = np.random.default_rng([s.seed, KINDS.index(s.kind)])
     state = model.model.state_dict()
     with torch.no_grad():
@@ -201,9 +200,7 @@ def published_config(s):
 
 def file_tensors(s, model):
     """name -> tensor as stored, with the dead K and V that the original E2B and E4B files carry."""
-    out = {}
-    for name, w in model.model.state_dict().items():
-        out[s.prefix + name] = w.clone()
+    out = {s.prefix + name: w for name, w in model.model.state_dict().items()}
     if s.dead_kv:
         rng = np.random.default_rng([s.seed, 99])
         for i in range(s.layers - s.shared, s.layers):

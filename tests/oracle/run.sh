@@ -1,0 +1,53 @@
+#!/bin/sh
+# make oracle: the reference implementation in an environment outside the tree, every golden made again and compared,
+# then ./facet against the reference on models that nobody chose.  Prints a table and keeps it in RESULT.md.
+#   FACET_ORACLE_VENV  the environment, default ~/.cache/facet/oracle; made when it is not there
+#   FACET_ORACLE_SEEDS random shapes of each architecture, default 6
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+venv=${FACET_ORACLE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/facet/oracle}
+python=$venv/bin/python
+
+same_versions() { "$python" "$here/versions.py" "$here/requirements.txt" 2>/dev/null; }
+if ! same_versions; then
+    echo "oracle: installing the reference implementation into $venv"
+    python3 -m venv "$venv"
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    same_versions || { echo "oracle: $venv does not have the versions of requirements.txt" >&2; exit 1; }
+fi
+
+# Small matrices: threads of the reference would only wait for each other.
+export OMP_NUM_THREADS=1 TRANSFORMERS_VERBOSITY=error PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
+export HF_HUB_DISABLE_PROGRESS_BARS=1
+cd "$root"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+part() {
+    title=$1; shift
+    { echo; echo "## $title"; echo; } >> "$tmp/result"
+    if "$python" "$@" > "$tmp/part" 2> "$tmp/stderr"; then verdict=passed; else verdict=FAILED; failed=1; fi
+    cat "$tmp/part" >> "$tmp/result"
+    { echo; echo "$verdict"; } >> "$tmp/result"
+    echo "== $title: $verdict"
+    cat "$tmp/part"
+    [ "$verdict" = passed ] || cat "$tmp/stderr" >&2
+}
+
+part "Goldens, made again" "$here/goldens.py" --check tests/golden
+part "Quantized goldens, recomputed" "$here/quant_goldens.py" --check tests/golden
+part "Exact path, random shapes" "$here/exact.py" --seeds "${FACET_ORACLE_SEEDS:-6}"
+part "Fast path, per weight type" "$here/fast_kl.py"
+part "Two layers of each size at full width" "$here/full_width.py"
+
+{
+    echo "# Last run of the oracle"
+    echo
+    echo "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores; $("$python" "$here/versions.py" "$here/requirements.txt")."
+    echo "Written by \`make oracle\`; what the parts mean: \`README.md\`."
+    cat "$tmp/result"
+} > "$tmp/all"
+cp "$tmp/all" "$here/RESULT.md"
+[ $failed = 0 ] && echo "oracle: everything agrees" || echo "oracle: FAILED, see above" >&2
+exit $failed
