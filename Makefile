@@ -178,7 +178,7 @@ install: all $(B)/public/libfacet.a ## program, library, header and bundled mode
 	printf '%s\n' 'Name: facet' 'Description: Gemma 4 inference' 'Version: 0' 'Requires.private: jansson' \
 	    'Cflags: -I$(PREFIX)/include' 'Libs: -L$(PREFIX)/lib -lfacet -ljansson -lm -pthread' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/facet.pc
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/facet lib/libfacet.a lib/pkgconfig/facet.pc include/facet.h share/facet/$(notdir $(BUNDLED)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/facet lib/libfacet.a lib/pkgconfig/facet.pc include/facet.h $(if $(BUNDLED),share/facet/$(notdir $(BUNDLED))))
 
 clean:                              ## remove everything that was built
 	rm -rf build facet
