@@ -13,21 +13,38 @@
 
 #include "base/bits.h"
 
+static size_t block_at(const dev_kv *kv, const dev_span *s, int32_t head, int32_t pos)
+{
+    int32_t block = pos / DEV_BLOCK;
+    int64_t stored = s->table ? s->table[block] : s->base + (s->ring ? block % s->ring : block);
+    return (size_t)stored * kv->block_bytes + (size_t)head * kv->head_bytes + (size_t)(pos % DEV_BLOCK + s->skip) * kv->row_bytes;
+}
+
+typedef struct write_job {
+    const dev_cpu *d;
+    const dev_kv *kv;
+    const dev_span *spans;
+    const dev_attn_row *rows;
+    const float *k, *v;
+} write_job;
+
+static void write_row(void *ctx, int64_t t, int worker)
+{
+    const write_job *j = ctx;
+    const dev_kv *kv = j->kv;
+    (void)worker;
+    for (int32_t h = 0; h < kv->heads; h++) {
+        size_t to = block_at(kv, &j->spans[j->rows[t].span], h, j->rows[t].pos);
+        int64_t from = (t * kv->heads + h) * kv->d;
+        if (kv->k) j->d->k.kv_store(kv->type, j->k + from, kv->d, kv->k + to);
+        j->d->k.kv_store(kv->type, j->v + from, kv->d, kv->v + to);
+    }
+}
+
 void dev_cpu_attention_write(dev *base, const dev_kv *kv, const dev_span *spans, const dev_attn_row *rows, int64_t T, const float *k, const float *v)
 {
-    const dev_cpu *d = (const dev_cpu *)base;
-    for (int64_t t = 0; t < T; t++) {
-        const dev_span *s = &spans[rows[t].span];
-        int32_t block = rows[t].pos / DEV_BLOCK, in = rows[t].pos % DEV_BLOCK;
-        int64_t stored = s->table ? s->table[block] : s->base + (s->ring ? block % s->ring : block);
-        size_t at = (size_t)stored * kv->block_bytes + (size_t)(in + s->skip) * kv->row_bytes;
-        for (int32_t h = 0; h < kv->heads; h++) {
-            size_t to = at + (size_t)h * kv->head_bytes;
-            int64_t from = (t * kv->heads + h) * kv->d;
-            if (kv->k) d->k.kv_store(kv->type, k + from, kv->d, kv->k + to);
-            d->k.kv_store(kv->type, v + from, kv->d, kv->v + to);
-        }
-    }
+    write_job j = { (const dev_cpu *)base, kv, spans, rows, k, v };
+    dev_cpu_each((dev_cpu *)base, T, T * kv->heads * kv->d, write_row, &j);
 }
 
 /* ---- one group of rows over one chunk of keys ---- */
@@ -89,13 +106,6 @@ static attn_group group_at(const dev_attn *a, int64_t row, int32_t most)
         g.rows++;
     }
     return g;
-}
-
-static size_t block_at(const dev_kv *kv, const dev_span *s, int32_t head, int32_t pos)
-{
-    int32_t block = pos / DEV_BLOCK;
-    int64_t stored = s->table ? s->table[block] : s->base + (s->ring ? block % s->ring : block);
-    return (size_t)stored * kv->block_bytes + (size_t)head * kv->head_bytes + (size_t)(pos % DEV_BLOCK + s->skip) * kv->row_bytes;
 }
 
 /* K of a K = V layer from its stored V: weighted, then rotated (architecture section 2.5). */

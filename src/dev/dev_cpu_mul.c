@@ -36,63 +36,73 @@ size_t dev_cpu_mul_scratch(const dev_cpu *d, const dev_work *w)
 
 /* ---- packing ---- */
 
-typedef struct pack_job {
+typedef struct mul_job {
     dev_cpu *d;
-    const dev_cpu_run *run;
-    uint8_t *out;
-    kern_act act;
-} pack_job;
-
-static void pack_row(void *ctx, int64_t t, int worker)
-{
-    pack_job *j = ctx;
-    const dev_product *p = j->run->p;
-    (void)worker;
-    j->d->k.pack[j->act](p->x + (p->rows ? p->rows[t] : t) * p->x_stride, p->w.cols, j->out + (size_t)t * j->run->x_bytes);
-}
+    const dev_cpu_run *runs;
+    int32_t count;
+} mul_job;
 
 static bool same_input(const dev_product *a, const dev_product *b)
 {
     return a->x == b->x && a->x_stride == b->x_stride && a->rows == b->rows && a->T == b->T && a->w.cols == b->w.cols;
 }
 
-/* Finds or makes the packed input of runs[i]; false when the buffer is full. */
-static bool pack_input(dev_cpu *d, int32_t i, int32_t first, size_t *used)
+/* Input that an earlier run packs already, or NULL. */
+static const dev_cpu_run *packed_before(const dev_cpu *d, int32_t i)
+{
+    const dev_cpu_run *r = &d->runs[i];
+    for (int32_t j = i - 1; j >= 0; j--)
+        if (d->runs[j].act == r->act && same_input(d->runs[j].p, r->p)) return &d->runs[j];
+    return NULL;
+}
+
+/* Where the packed input of runs[i] will be; *rows counts the rows to pack.  False when the buffer is full. */
+static bool place_input(dev_cpu *d, int32_t i, size_t *used, int64_t *rows)
 {
     dev_cpu_run *r = &d->runs[i];
     const dev_product *p = r->p;
     r->exact = is_exact(d, p);
-    kern_act act = act_of(d, p->w.type, r->exact);
-    if (!needs_pack(act, p->rows != NULL)) {
+    r->act = act_of(d, p->w.type, r->exact);
+    r->pack_first = *rows;
+    if (!needs_pack(r->act, p->rows != NULL)) {
         r->x = (const uint8_t *)p->x;
         r->x_bytes = (size_t)p->x_stride * sizeof(float);
         return true;
     }
-    for (int32_t j = i - 1; j >= first; j--) {
-        const dev_cpu_run *other = &d->runs[j];
-        if (!same_input(other->p, p)) continue;
-        if (act_of(d, other->p->w.type, other->exact) != act) continue;
+    const dev_cpu_run *other = packed_before(d, i);
+    if (other) {
         r->x = other->x;
         r->x_bytes = other->x_bytes;
         return true;
     }
-    r->x_bytes = packed_row_bytes(d, act, p->w.cols);
+    r->x_bytes = packed_row_bytes(d, r->act, p->w.cols);
     size_t need = r->x_bytes * (size_t)p->T;
     if (*used + need > d->work.pack_bytes) return false;
-    pack_job job = { .d = d, .run = r, .out = d->pack + *used, .act = act };
-    dev_cpu_each(d, p->T, 2 * p->T * p->w.cols, pack_row, &job);
-    r->x = job.out;
+    r->x = d->pack + *used;
     *used += need;
+    *rows += p->T;
     return true;
 }
 
-/* ---- multiplying ---- */
+/* The last run with pack_first <= item: runs that pack nothing share the number with the next that does. */
+static void pack_item(void *ctx, int64_t item, int worker)
+{
+    const mul_job *j = ctx;
+    int32_t lo = 0, hi = j->count - 1;
+    (void)worker;
+    while (lo < hi) {
+        int32_t mid = (lo + hi + 1) / 2;
+        if (j->runs[mid].pack_first <= item) lo = mid;
+        else hi = mid - 1;
+    }
+    const dev_cpu_run *r = &j->runs[lo];
+    const dev_product *p = r->p;
+    int64_t t = item - r->pack_first;
+    uint8_t *out = j->d->pack + (r->x - j->d->pack) + (size_t)t * r->x_bytes;
+    j->d->k.pack[r->act](p->x + (p->rows ? p->rows[t] : t) * p->x_stride, p->w.cols, out);
+}
 
-typedef struct mul_job {
-    dev_cpu *d;
-    const dev_cpu_run *runs;
-    int32_t count;
-} mul_job;
+/* ---- multiplying ---- */
 
 static const dev_cpu_run *run_of(const mul_job *j, int64_t item)
 {
@@ -129,23 +139,22 @@ static void mul_item(void *ctx, int64_t item, int worker)
  * not depend on it. */
 static int64_t block_rows(const dev_product *p)
 {
-    int64_t target = p->T > 4 ? 64 * 1024 : 32 * 1024;
-    int64_t rows = target / (int64_t)MAX(p->w.row_bytes, (size_t)1);
-    rows &= ~(int64_t)15;
-    return MAX(rows, 16);
+    int64_t few = p->T > 4 ? 64 : 16;
+    int64_t rows = 48 * 1024 / (int64_t)MAX(p->w.row_bytes, (size_t)1);
+    return MAX(rows / few * few, few);
 }
 
-static void multiply(dev_cpu *d, int32_t first, int32_t end)
+static void multiply(dev_cpu *d, int32_t count)
 {
     int64_t items = 0, work = 0;
-    for (int32_t i = first; i < end; i++) {
+    for (int32_t i = 0; i < count; i++) {
         dev_cpu_run *r = &d->runs[i];
         r->block = block_rows(r->p);
         r->item_first = items;
         items += (r->p->w.rows + r->block - 1) / r->block;
         work += r->p->w.rows * r->p->w.cols * r->p->T;
     }
-    mul_job job = { .d = d, .runs = d->runs + first, .count = end - first };
+    mul_job job = { .d = d, .runs = d->runs, .count = count };
     dev_cpu_each(d, items, work / 4, mul_item, &job);
 }
 
@@ -184,16 +193,19 @@ static void add_lora(dev_cpu *d, const dev_product *p)
 void dev_cpu_mul(dev *base, const dev_product *p, int32_t count)
 {
     dev_cpu *d = (dev_cpu *)base;
-    int32_t first = 0;
-    while (first < count) {
+    while (count > 0) {
         size_t used = 0;
-        int32_t i = first;
-        for (; i < count && i - first < d->work.products_max; i++) {
-            d->runs[i - first] = (dev_cpu_run){ .p = &p[i] };
-            if (!pack_input(d, i - first, 0, &used)) break;
+        int64_t rows = 0;
+        int32_t n = 0;
+        for (; n < count && n < d->work.products_max; n++) {
+            d->runs[n] = (dev_cpu_run){ .p = &p[n] };
+            if (!place_input(d, n, &used, &rows)) break;
         }
-        multiply(d, 0, i - first);
-        for (int32_t at = first; at < i; at++) add_lora(d, &p[at]);
-        first = i;
+        mul_job job = { .d = d, .runs = d->runs, .count = n };
+        dev_cpu_each(d, rows, (int64_t)used, pack_item, &job);
+        multiply(d, n);
+        for (int32_t i = 0; i < n; i++) add_lora(d, &p[i]);
+        p += n;
+        count -= n;
     }
 }

@@ -16,6 +16,8 @@ typedef struct dev_cpu_run {     /* a product while it runs */
     size_t x_bytes;              /* from one row to the next */
     int64_t block;               /* weight rows of one item */
     int64_t item_first;
+    int64_t pack_first;          /* number of its first row among all rows to pack */
+    kern_act act;
     bool exact;
 } dev_cpu_run;
 
