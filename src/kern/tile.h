@@ -44,7 +44,7 @@ typedef struct tile_type {
     bool    has_min;
     /* 256 columns (or the first `groups` * 32) of TILE_R rows, stride bytes apart */
     void  (*unpack)(const struct tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p);
-    /* acc[t][row] += product, t < nt <= SIMD_NT */
+    /* acc[t][row] += product, t < nt <= SIMD_NT; nt 0: two panels and SIMD_PAIR_NT tokens */
     void  (*micro)(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc);
 } tile_type;
 
@@ -57,89 +57,85 @@ typedef struct tile_scratch {
 
 _Static_assert(sizeof(tile_scratch) + 64 <= KERN_TILE_SCRATCH, "scratch, room for aligning included");
 
-/* ---- one step: NT tokens, one panel ------------------------------------------------------------------------- */
+/* ---- one step: NT tokens, RT panels ------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) simd_i tile_init(const tile_prep *prep, int t, int g)
-{
-    return simd_i_set1(prep->init[t][g]);
-}
-
-/* isum[t] += codes * activations over `steps` steps of panel rows q. */
+/* isum[i][t] += codes * activations over `steps` steps, from step `first`. */
 #if SIMD_DOT16
 /* 16-bit sums hold `depth` steps; wide codes are signed bytes and lend their sign to the activation. */
-#define TILE_DOT(NT, WIDE, DEPTH, first, steps)                                                                           \
+#define TILE_DOT(RT, NT, WIDE, DEPTH, first, steps)                                                                       \
     do {                                                                                                                  \
-        simd_i part[NT];                                                                                                  \
-        UNROLL for (int s = 0; s < (steps); s++) {                                                                        \
-            simd_i w = simd_i_load(p->q[first + s]), m = (WIDE) ? simd_abs8(w) : w;                                       \
-            UNROLL for (int t = 0; t < (NT); t++) {                                                                       \
-                simd_i v = simd_i_set1_mem(xq[t] + 4 * (first + s));                                                      \
-                v = simd_mul8_pairs(m, (WIDE) ? simd_sign8(v, w) : v);                                                    \
-                part[t] = s % (DEPTH) ? simd_add16(part[t], v) : v;                                                       \
-                if (s % (DEPTH) == (DEPTH) - 1 || s == (steps) - 1) isum[t] = simd_i_add(isum[t], simd_sum16_pairs(part[t])); \
+        simd_i part[RT][NT];                                                                                              \
+        UNROLL for (int s = 0; s < (steps); s++)                                                                          \
+            UNROLL for (int i = 0; i < (RT); i++) {                                                                       \
+                simd_i w = simd_i_load(p[i].q[first + s]), m = (WIDE) ? simd_abs8(w) : w;                                 \
+                UNROLL for (int t = 0; t < (NT); t++) {                                                                   \
+                    simd_i v = simd_i_set1_mem(xq[t] + 4 * (first + s));                                                  \
+                    v = simd_mul8_pairs(m, (WIDE) ? simd_sign8(v, w) : v);                                                \
+                    part[i][t] = s % (DEPTH) ? simd_add16(part[i][t], v) : v;                                             \
+                    if (s % (DEPTH) == (DEPTH) - 1 || s == (steps) - 1)                                                   \
+                        isum[i][t] = simd_i_add(isum[i][t], simd_sum16_pairs(part[i][t]));                                \
+                }                                                                                                         \
             }                                                                                                             \
-        }                                                                                                                 \
     } while (0)
 #else
-#define TILE_DOT(NT, WIDE, DEPTH, first, steps)                                                                           \
+#define TILE_DOT(RT, NT, WIDE, DEPTH, first, steps)                                                                       \
     UNROLL for (int s = 0; s < (steps); s++) {                                                                            \
-        simd_i w = simd_i_load(p->q[first + s]);                                                                          \
-        UNROLL for (int t = 0; t < (NT); t++) isum[t] = simd_dot(isum[t], w, xq[t] + 4 * (first + s));                    \
+        simd_i w[RT];                                                                                                     \
+        UNROLL for (int i = 0; i < (RT); i++) w[i] = simd_i_load(p[i].q[first + s]);                                      \
+        UNROLL for (int t = 0; t < (NT); t++)                                                                             \
+            UNROLL for (int i = 0; i < (RT); i++) isum[i][t] = simd_dot(isum[i][t], w[i], xq[t] + 4 * (first + s));       \
     }
 #endif
 
-#define TILE_STEP(name, NT, GROUP, MIN_, WIDE, DEPTH)                                                                     \
+#define TILE_EACH(RT, NT) UNROLL for (int i = 0; i < RT; i++) UNROLL for (int t = 0; t < NT; t++)
+
+/* acc[i][t] += product of panel i and token t, i < RT, t < NT: rows of acc are TILE_T tokens. */
+#define TILE_STEP(name, RT, NT, GROUP, MIN_, WIDE, DEPTH)                                                                 \
     static void name(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, const tile_prep *prep, float *out) \
     {                                                                                                                     \
         const int8_t *xq[NT];                                                                                             \
         const float *xd[NT];                                                                                              \
-        simd_f acc[NT];                                                                                                   \
+        simd_f acc[RT][NT], f[RT][NT];                                                                                    \
+        simd_i isum[RT][NT];                                                                                              \
         UNROLL for (int t = 0; t < NT; t++) {                                                                             \
             const kern_q8 *v = (const void *)((const char *)x + (size_t)t * x_bytes);                                     \
             xq[t] = v->q;                                                                                                 \
             xd[t] = v->d;                                                                                                 \
-            acc[t] = simd_load(out + t * TILE_R);                                                                         \
         }                                                                                                                 \
+        TILE_EACH(RT, NT) acc[i][t] = simd_load(out + (i * TILE_T + t) * TILE_R);                                         \
         for (int g = 0; g < groups; g++) {                                                                                \
-            simd_i isum[NT];                                                                                              \
-            simd_f f[NT];                                                                                                 \
             if (GROUP == 32) {                                                                                            \
-                simd_f scale = simd_load(p->scale[g]);                                                                    \
-                UNROLL for (int t = 0; t < NT; t++) isum[t] = tile_init(prep, t, g);                                      \
-                TILE_DOT(NT, WIDE, DEPTH, 8 * g, 8);                                                                      \
-                UNROLL for (int t = 0; t < NT; t++) f[t] = simd_mul(simd_from_i(isum[t]), scale);                         \
+                TILE_EACH(RT, NT) isum[i][t] = simd_i_set1(prep->init[t][g]);                                             \
+                TILE_DOT(RT, NT, WIDE, DEPTH, 8 * g, 8);                                                                  \
+                TILE_EACH(RT, NT) f[i][t] = simd_mul(simd_from_i(isum[i][t]), simd_load(p[i].scale[g]));                  \
             } else {                                                                                                      \
-                simd_f scale = simd_load(p->scale[2 * g]);                                                                \
-                UNROLL for (int t = 0; t < NT; t++) isum[t] = tile_init(prep, t, 2 * g);                                  \
-                TILE_DOT(NT, WIDE, DEPTH, 8 * g, 4);                                                                      \
-                UNROLL for (int t = 0; t < NT; t++) f[t] = simd_mul(simd_from_i(isum[t]), scale);                         \
-                scale = simd_load(p->scale[2 * g + 1]);                                                                   \
-                UNROLL for (int t = 0; t < NT; t++) isum[t] = tile_init(prep, t, 2 * g + 1);                              \
-                TILE_DOT(NT, WIDE, DEPTH, 8 * g + 4, 4);                                                                  \
-                UNROLL for (int t = 0; t < NT; t++) f[t] = simd_fma(simd_from_i(isum[t]), scale, f[t]);                   \
+                TILE_EACH(RT, NT) isum[i][t] = simd_i_set1(prep->init[t][2 * g]);                                         \
+                TILE_DOT(RT, NT, WIDE, DEPTH, 8 * g, 4);                                                                  \
+                TILE_EACH(RT, NT) f[i][t] = simd_mul(simd_from_i(isum[i][t]), simd_load(p[i].scale[2 * g]));              \
+                TILE_EACH(RT, NT) isum[i][t] = simd_i_set1(prep->init[t][2 * g + 1]);                                     \
+                TILE_DOT(RT, NT, WIDE, DEPTH, 8 * g + 4, 4);                                                              \
+                TILE_EACH(RT, NT) f[i][t] = simd_fma(simd_from_i(isum[i][t]), simd_load(p[i].scale[2 * g + 1]), f[i][t]); \
             }                                                                                                             \
-            UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_fma(f[t], simd_set1(xd[t][g]), acc[t]);                     \
-            if (MIN_) {                                                                                                   \
-                for (int h = 0; h < 32 / GROUP; h++) {                                                                    \
-                    int k = g * (32 / GROUP) + h;                                                                         \
-                    simd_f min = simd_load(p->min[k]);                                                                    \
-                    UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_fnma(min, simd_set1(prep->sx[t][k]), acc[t]);       \
-                }                                                                                                         \
-            }                                                                                                             \
+            TILE_EACH(RT, NT) acc[i][t] = simd_fma(f[i][t], simd_set1(xd[t][g]), acc[i][t]);                              \
+            if (MIN_)                                                                                                     \
+                for (int k = g * (32 / GROUP); k < (g + 1) * (32 / GROUP); k++)                                           \
+                    TILE_EACH(RT, NT) acc[i][t] = simd_fnma(simd_load(p[i].min[k]), simd_set1(prep->sx[t][k]), acc[i][t]); \
         }                                                                                                                 \
-        UNROLL for (int t = 0; t < NT; t++) simd_store(out + t * TILE_R, acc[t]);                                         \
+        TILE_EACH(RT, NT) simd_store(out + (i * TILE_T + t) * TILE_R, acc[i][t]);                                         \
     }
 
-/* One kind of panel: a step for each number of tokens up to SIMD_NT. */
+/* One kind of panel: a step for each number of tokens up to SIMD_NT, and one for pairs of panels. */
 #define TILE_MICRO(kind, GROUP, MIN_, WIDE, DEPTH)                                                                        \
     SIMD_EACH_NT(TILE_STEP_, kind, GROUP, MIN_, WIDE, DEPTH)                                                              \
+    TILE_STEP(kind##_pair, 2, SIMD_PAIR_NT, GROUP, MIN_, WIDE, DEPTH)                                                     \
     static void kind(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc) \
     {                                                                                                                     \
         switch (nt) {                                                                                                     \
             SIMD_EACH_NT(TILE_CASE_, kind, GROUP, MIN_, WIDE, DEPTH)                                                      \
+        default: kind##_pair(p, groups, x, x_bytes, prep, acc);                                                           \
         }                                                                                                                 \
     }
-#define TILE_STEP_(NT, kind, GROUP, MIN_, WIDE, DEPTH) TILE_STEP(kind##_##NT, NT, GROUP, MIN_, WIDE, DEPTH)
+#define TILE_STEP_(NT, kind, GROUP, MIN_, WIDE, DEPTH) TILE_STEP(kind##_##NT, 1, NT, GROUP, MIN_, WIDE, DEPTH)
 #define TILE_CASE_(NT, kind, GROUP, MIN_, WIDE, DEPTH) case NT: kind##_##NT(p, groups, x, x_bytes, prep, acc); break;
 
 /* ---- driver -------------------------------------------------------------------------------------------------- */
@@ -187,10 +183,13 @@ static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, i
         for (int i = 0; i < tiles; i++) tt->unpack(tt, p + (size_t)(i * TILE_R) * stride, stride, groups, &s->panel[i]);
         if (more) tile_prefetch(w + ahead + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
         for (int64_t t = 0; t < T;) {
-            int nt = (int)MIN(T - t, SIMD_NT);
+            /* Two panels at a time share the loads of activations, but need the registers of more tokens. */
+            bool pair = tiles % 2 == 0 && SIMD_PAIR_NT > 1 && (T - t == SIMD_PAIR_NT || T - t >= SIMD_PAIR_NT + 4);
+            int nt = pair ? SIMD_PAIR_NT : (int)MIN(T - t, SIMD_NT);
             const kern_q8 *v = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;
             tile_prepare(tt, v, x_bytes, nt, &s->prep);
-            for (int i = 0; i < tiles; i++) tt->micro(&s->panel[i], groups, v, x_bytes, nt, &s->prep, s->acc[i][t]);
+            for (int i = 0; i < tiles; i += pair ? 2 : 1)
+                tt->micro(&s->panel[i], groups, v, x_bytes, pair ? 0 : nt, &s->prep, s->acc[i][t]);
             t += nt;
         }
     }
@@ -200,7 +199,7 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
                      int64_t T, float *y, int64_t y_stride, void *scratch)
 {
     tile_scratch *s = (void *)align_up((size_t)(uintptr_t)scratch, 64);
-    int64_t wide = T > SIMD_NT ? TILE_BLOCK : 1;
+    int64_t wide = T >= 4 ? TILE_BLOCK : 1;
     for (int64_t t0 = 0; t0 < T; t0 += TILE_T) {
         int64_t nt = MIN(T - t0, TILE_T);
         for (int64_t r = 0, next; r < rows; r = next) {

@@ -118,26 +118,43 @@ static void softcap(float cap, int64_t n, float *y)
     if (i < n) simd_store_n(y + i, simd_mul(c, vec_tanh(simd_div(simd_load_n(y + i, n - i), c))), n - i);
 }
 
-static void softmax(float *s, int64_t n)
+/* s = e^(s - top); top is the largest, the sum goes to *sum. */
+static float exp_all(float *s, int64_t n, double *sum)
 {
     float top = -INFINITY;
     simd_f m = simd_set1(top);
+    simd_d total = simd_d_zero();
     int64_t i = 0;
     for (; i + SIMD_LANES <= n; i += SIMD_LANES) m = simd_max(m, simd_load(s + i));
     top = simd_top(m);
     for (; i < n; i++) top = MAX(top, s[i]);
-    simd_d sum = simd_d_zero();
     simd_f t = simd_set1(top);
     for (i = 0; i + SIMD_LANES <= n; i += SIMD_LANES) {
         simd_f e = vec_exp(simd_sub(simd_load(s + i), t));
         simd_store(s + i, e);
-        sum = simd_d_add(sum, e);
+        total = simd_d_add(total, e);
     }
     if (i < n) {
         simd_store_n(s + i, vec_exp(simd_sub(simd_load_n(s + i, n - i), t)), n - i);
-        sum = simd_d_add(sum, simd_load_n(s + i, n - i));
+        total = simd_d_add(total, simd_load_n(s + i, n - i));
     }
-    scale((float)(1.0 / simd_d_sum(sum)), n, s);
+    *sum = simd_d_sum(total);
+    return top;
+}
+
+static void softmax(float *s, int64_t n)
+{
+    double sum;
+    exp_all(s, n, &sum);
+    scale((float)(1.0 / sum), n, s);
+}
+
+static float exp_sum(float *s, int64_t n, float *sum)
+{
+    double total;
+    float top = exp_all(s, n, &total);
+    *sum = (float)total;
+    return top;
 }
 
 /* Same bits as the reference's form (kern_int.h). */
@@ -179,6 +196,7 @@ static void vec_simd_fill(kern *k)
     k->axpy = axpy;
     k->softcap = softcap;
     k->softmax = softmax;
+    k->exp_sum = exp_sum;
     k->pack[KERN_ACT_Q8] = pack_q8;
 }
 

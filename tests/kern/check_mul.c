@@ -165,33 +165,38 @@ static void check_pack(const check_family *f, int n, uint64_t *seed)
 
 /* ---- bench ---- */
 
-static void bench(const check_family *f, dtype t, int64_t rows, int64_t cols, int64_t T)
+static void bench(const check_family *f, bool fast, dtype t, int64_t rows, int64_t cols, int64_t T)
 {
     const kern *k = &f->k;
     kern_act act = k->fast[t].act;
     size_t row = dtype_row_bytes(t, cols), bytes = row * (size_t)rows, x_bytes = k->act_bytes(act, cols);
-    size_t copies = T == 1 ? (size_t)200e6 / bytes + 1 : 1;
+    size_t copies = T == 1 && fast ? (size_t)200e6 / bytes + 1 : 1;
     uint8_t *w = malloc(bytes * copies), *x = malloc(x_bytes * (size_t)T);
-    float *y = malloc((size_t)(rows * T) * 4), *v = malloc((size_t)cols * 4);
+    float *y = malloc((size_t)(rows * T) * 4), *v = malloc((size_t)cols * 4), *xf = calloc((size_t)(cols * T), 4);
     void *scratch = malloc(k->scratch_bytes(cols));
     uint64_t seed = 1;
     check_weights(t, w, rows * cols, 0.01f, &seed);
     for (size_t c = 1; c < copies; c++) memcpy(w + c * bytes, w, bytes);
     for (int64_t i = 0; i < cols; i++) v[i] = check_gauss(&seed);
     for (int64_t j = 0; j < T; j++) k->pack[act](v, cols, x + (size_t)j * x_bytes);
+    if (!fast && T > 64) T = 64;
     double best = 1e9, ops = 2.0 * (double)rows * (double)cols * (double)T;
     double end = check_now() + 1.0;
     for (int round = 0; round < 3 || check_now() < end; round++) {
         double t0 = check_now();
-        for (size_t c = 0; c < copies; c++) k->fast[t].mul(w + c * bytes, row, rows, cols, x, x_bytes, T, y, rows, scratch);
+        for (size_t c = 0; c < copies; c++) {
+            if (fast) k->fast[t].mul(w + c * bytes, row, rows, cols, x, x_bytes, T, y, rows, scratch);
+            else k->mul_exact(t, w + c * bytes, row, rows, cols, xf, cols, T, y, rows, scratch);
+        }
         best = MIN(best, (check_now() - t0) / (double)copies);
     }
-    printf("%-7s %-8s rows %5lld cols %5lld T %4lld  %8.3f ms  %7.2f GB/s  %8.1f GOPS\n", f->name, dtype_of(t)->name, (long long)rows,
-           (long long)cols, (long long)T, best * 1e3, (double)bytes / best * 1e-9, ops / best * 1e-9);
+    printf("%-7s %-5s %-8s rows %5lld cols %5lld T %4lld  %8.3f ms  %7.2f GB/s  %8.1f GOPS\n", f->name, fast ? "fast" : "exact", dtype_of(t)->name,
+           (long long)rows, (long long)cols, (long long)T, best * 1e3, (double)bytes / best * 1e-9, ops / best * 1e-9);
     free(w);
     free(x);
     free(y);
     free(v);
+    free(xf);
     free(scratch);
 }
 
@@ -201,13 +206,13 @@ int main(int argc, char **argv)
     int n = check_families(f);
     uint64_t seed = 42;
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        /* --bench [family] [type] */
+        /* --bench [family] [type]; of the reference, the exact product */
         for (int i = 0; i < n; i++) {
             if (argc > 2 ? strcmp(argv[2], f[i].name) != 0 : i == 0) continue;
             for (int t = 0; t < DTYPE_COUNT; t++) {
                 if (!f[i].k.fast[t].mul || (argc > 3 && strcasecmp(argv[3], dtype_of((dtype)t)->name) != 0)) continue;
-                for (int T = 1; T <= 512; T = T == 1 ? 8 : T == 8 ? 512 : 513) bench(&f[i], (dtype)t, 6144, 1536, T);
-                bench(&f[i], (dtype)t, 1536, 6144, 512);
+                for (int T = 1; T <= 512; T = T < 8 ? 2 * T : T == 8 ? 512 : 513) bench(&f[i], i > 0, (dtype)t, 6144, 1536, T);
+                bench(&f[i], i > 0, (dtype)t, 1536, 6144, 512);
             }
         }
         return 0;
@@ -222,9 +227,9 @@ int main(int argc, char **argv)
             const dtype_info *d = dtype_find((uint32_t)t);
             if (!d || !f[i].k.fast[t].mul) continue;
             if (i > 0 && f[i].k.fast[t].mul == f[0].k.fast[t].mul) continue;     /* not a kernel of its own */
-            for (size_t s = 0; s < COUNT_OF(shapes); s++) check_shape(&f[i], (dtype)t, shapes[s], &seed);
+            for (size_t s = 0; s < (i ? COUNT_OF(shapes) : 3); s++) check_shape(&f[i], (dtype)t, shapes[s], &seed);
             /* widths in blocks, one by one */
-            if (d->block < 256)
+            if (d->block < 256 && i > 0)
                 for (int64_t b = 1; b <= 130; b += b < 20 ? 1 : 11)
                     check_shape(&f[i], (dtype)t, (shape){1 + b % 21, b * d->block, 0.01f, 1}, &seed);
             if (i == 0)

@@ -71,12 +71,21 @@ static void check_functions(const check_family *f, int64_t n, float scale)
     memcpy(y, s, (size_t)n * 4);
     f->k.softmax(y, n);
     double top = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++) top = fmax(top, s[i]);
+    for (int64_t i = 0; i < n; i++) top = MAX(top, (double)s[i]);
     for (int64_t i = 0; i < n; i++) sum += exp((double)s[i] - top);
     for (int64_t i = 0; i < n; i++) {
         double want = exp((double)s[i] - top) / sum;
         near(f->name, "softmax", n, i, y[i], want, (1e-6 + 1e-7 * fabs(fmax(s[i], -1e3f) - top)) * want + 1e-38);
     }
+    float *z = floats(n, 1), part;
+    memcpy(z, s, (size_t)n * 4);
+    near(f->name, "exp_sum", n, -1, f->k.exp_sum(z, n, &part), top, 0);
+    near(f->name, "exp_sum", n, -1, part, sum, 2e-6 * sum);
+    for (int64_t i = 0; i < n; i++) {
+        double want = exp((double)s[i] - top);
+        near(f->name, "exp_sum", n, i, z[i], want, (1e-6 + 1e-7 * fabs(fmax(s[i], -1e3f) - top)) * want + 1e-38);
+    }
+    done(z, n);
     if (n > 7 && y[n / 2] != 0) check_fail("%s softmax: a masked score has a share", f->name);
     done(x, n);
     done(u, n);
@@ -216,6 +225,22 @@ static void bench(const check_family *f)
     }
 }
 
+static void check_all(const check_family *f)
+{
+    static const dtype kv[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0};
+    static const float scales[] = {0.01f, 0.1f, 1, 10, 100};
+    for (int64_t m = 1; m < 3000; m += m < 130 ? 1 : 997) {
+        check_norm(f, m);
+        check_lines(f, m);
+        if (m <= 300) check_rope(f, m);
+        for (size_t s = 0; s < COUNT_OF(scales); s++) check_functions(f, m, scales[s]);
+    }
+    for (size_t t = 0; t < COUNT_OF(kv); t++)
+        for (int64_t q = 1; q <= 9; q++)
+            for (int64_t d = kv[t] == DTYPE_Q8_0 ? 32 : 1; d <= 520; d = kv[t] == DTYPE_Q8_0 ? d * 2 : d * 2 + (q & 1))
+                check_attention(f, kv[t], q, 1 + (q * 7 + d) % 40, d);
+}
+
 int main(int argc, char **argv)
 {
     check_family f[8];
@@ -225,18 +250,6 @@ int main(int argc, char **argv)
             if (argc > 2 ? strcmp(argv[2], f[i].name) == 0 : i > 0) bench(&f[i]);
         return 0;
     }
-    static const dtype kv[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0};
-    for (int i = 0; i < n; i++) {
-        for (int64_t m = 1; m < 3000; m += m < 130 ? 1 : 997) {
-            check_norm(&f[i], m);
-            check_lines(&f[i], m);
-            if (m <= 300) check_rope(&f[i], m);
-            for (int s = -2; s <= 2; s++) check_functions(&f[i], m, powf(10, (float)s));
-        }
-        for (size_t t = 0; t < COUNT_OF(kv); t++)
-            for (int64_t q = 1; q <= 9; q++)
-                for (int64_t d = kv[t] == DTYPE_Q8_0 ? 32 : 1; d <= 520; d = kv[t] == DTYPE_Q8_0 ? d * 2 : d * 2 + (q & 1))
-                    check_attention(&f[i], kv[t], q, 1 + (q * 7 + d) % 40, d);
-    }
+    for (int i = 0; i < n; i++) check_all(&f[i]);
     return check_end("check_vec");
 }

@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 
-enum { SIMD_LANES = 8, SIMD_NT = 4 };
+enum { SIMD_PAIR_NT = 1, SIMD_LANES = 8, SIMD_NT = 4 };
 /* vpmaddubsw multiplies unsigned by signed bytes into 16 bits: codes of up to 6 bits stay unsigned, wider ones (offset
  * 128) are kept signed and multiplied as |code| * (sign(code) x). */
 #define SIMD_DOT16 1

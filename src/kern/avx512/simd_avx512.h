@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 
-enum { SIMD_LANES = 16, SIMD_NT = 8 };
+enum { SIMD_PAIR_NT = 6, SIMD_LANES = 16, SIMD_NT = 8 };
 #define SIMD_DOT16 0
 #define SIMD_CODE(code, offset) ((void)(offset), (code))          /* panels hold unsigned codes */
 #define SIMD_OFFSET(offset) (offset)

@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 
-enum { SIMD_LANES = 4, SIMD_NT = 8 };
+enum { SIMD_PAIR_NT = 6, SIMD_LANES = 4, SIMD_NT = 8 };
 #define SIMD_DOT16 0
 /* sdot takes signed bytes on both sides: panels hold the codes themselves. */
 #define SIMD_CODE(code, offset) \
