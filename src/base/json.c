@@ -7,7 +7,15 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-static void *json_malloc(size_t n) { return mem_small_alloc(n, MEM_TEXT); }
+/* jansson often reports a failed allocation as a syntax error, so the failure itself is remembered. */
+static _Thread_local bool starved;
+
+static void *json_malloc(size_t n)
+{
+    void *p = mem_small_alloc(n, MEM_TEXT);
+    if (!p) starved = true;
+    return p;
+}
 
 static void use_mem(void) { json_set_alloc_funcs(json_malloc, mem_small_free); }
 
@@ -60,8 +68,9 @@ status json_parse(json_t **out, str text, const char *what, bool strict, err *e)
     status st = check_depth(text, what, e);
     if (st != OK) return st;
     size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | (strict ? JSON_REJECT_DUPLICATES : 0);
+    starved = false;
     json_t *j = json_loadb(text.p ? text.p : "", text.n, flags, &je);
-    if (!j && json_error_code(&je) == json_error_out_of_memory)
+    if (!j && (starved || json_error_code(&je) == json_error_out_of_memory))
         return err_set(e, E_NOMEM, "could not read %s\nout of memory", what);
     if (!j) return err_set(e, E_FORMAT, "%s is not valid JSON\nline %d, column %d: %s", what, je.line, je.column, je.text);
     *out = j;

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cmd/edit.h"
 #include "cmd/interrupt.h"
 #include "cmd/setup.h"
@@ -26,9 +27,9 @@ static status no_memory(err *e) { return err_set(e, E_NOMEM, "could not keep the
 
 static status append(chat *c, const char *role, const char *text, size_t n, err *e)
 {
+    if (!utf8_valid(text, n)) return err_set(e, E_ARG, "cannot use the text\nit is not valid UTF-8");
     json_t *m = json_pack("{s:s, s:s%}", "role", role, "content", text, n);
-    if (!m) return err_set(e, E_ARG, "cannot use the text\nit is not valid UTF-8");
-    return json_array_append_new(c->messages, m) == 0 ? OK : no_memory(e);
+    return m && json_array_append_new(c->messages, m) == 0 ? OK : no_memory(e);
 }
 
 static bool has_system(const chat *c)
@@ -104,9 +105,9 @@ static status set_system(chat *c, const char *text, err *e)
 {
     if (has_system(c)) json_array_remove(c->messages, 0);
     if (!text[0]) return OK;
+    if (!utf8_valid(text, strlen(text))) return err_set(e, E_ARG, "cannot use the text\nit is not valid UTF-8");
     json_t *m = json_pack("{s:s, s:s}", "role", "system", "content", text);
-    if (!m) return err_set(e, E_ARG, "cannot use the text\nit is not valid UTF-8");
-    return json_array_insert_new(c->messages, 0, m) == 0 ? OK : no_memory(e);
+    return m && json_array_insert_new(c->messages, 0, m) == 0 ? OK : no_memory(e);
 }
 
 static status say_system(chat *c, const char *text, err *e)

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/rng.h"
+#include "base/utf8.h"
 #include "os/clock.h"
 #include "run/engine.h"
 #include "run/run_int.h"
@@ -88,10 +89,9 @@ facet_status facet_request_message(facet_request *r, facet_role who, const char 
     status st = OK;
     TRY(can_build(r, false, e));
     if ((unsigned)who >= COUNT_OF(roles)) FAIL(e, E_ARG, "cannot add a message\nthere is no role %d", (int)who);
-    json_t *content = json_stringn(text, n);
-    if (!content) FAIL(e, E_ARG, "cannot add a message\nits text is not valid UTF-8");
+    if (!utf8_valid(text, n)) FAIL(e, E_ARG, "cannot add a message\nits text is not valid UTF-8");
     if (!r->messages) r->messages = json_array();
-    json_t *m = json_pack("{s:s, s:o}", "role", roles[who], "content", content);
+    json_t *m = json_pack("{s:s, s:s%}", "role", roles[who], "content", text, n);
     if (!r->messages || !m || json_array_append_new(r->messages, m) != 0) FAIL(e, E_NOMEM, "could not add a message\nout of memory");
 out:
     return st;
