@@ -175,7 +175,9 @@ static status emit_call(parser *p, str name, err *e)
     status st = OK;
     json_t *arguments = NULL;
     str json = { buf_text(&p->json), p->json.len };
-    TRY(chat_value_read(&arguments, json, "the arguments of a tool call", e));
+    st = chat_value_read(&arguments, json, "the arguments of a tool call", e);
+    /* we wrote it, so it is JSON: jansson takes a lack of memory for a mistake in the text */
+    if (st != OK) FAIL(e, E_NOMEM, "could not read a tool call\nout of memory");
     parse_event ev = { .kind = PARSE_CALL, .name = declared(p, name), .json = json, .arguments = arguments, .index = p->calls };
     TRY(p->fn(p->user, &ev, e));
     p->calls++;

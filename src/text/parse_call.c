@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 #define NO_MEMORY(e) err_set((e), E_NOMEM, "could not read a tool call\nout of memory")
 
@@ -15,6 +16,7 @@ typedef struct reader {
     size_t i;
     bool bad;                /* it is no call; unwinds everything */
     bool round;              /* call:f(...) */
+    bool spent;              /* out of memory; unwinds, too */
     err *e;
     /* What lies ahead of i, so that looking for it again costs nothing. */
     size_t quote;            /* the next PARSE_QUOTE, or s.n */
@@ -108,7 +110,7 @@ static json_t *literal(reader *r, str s)
     if (!is_number(s)) return NULL;
     memcpy(marked + 1, s.p, s.n);
     json_t *v = json_stringn(marked, s.n + 1);
-    if (!v) NO_MEMORY(r->e);
+    r->spent = !v;
     return v;
 }
 
@@ -151,22 +153,74 @@ static size_t closing_quote(reader *r, bool key)
     return 0;
 }
 
+static int hex4(str s)
+{
+    int v = 0;
+    for (size_t i = 0; i < 4; i++) {
+        const char *digits = "0123456789abcdef0123456789ABCDEF", *p = i < s.n && s.p[i] ? strchr(digits, s.p[i]) : NULL;
+        if (!p) return -1;
+        v = v * 16 + (int)(p - digits) % 16;
+    }
+    return v;
+}
+
+/* One escape of JSON at s (after the backslash): its characters; 0 when it is none.  *used: bytes of s. */
+static size_t escape(str s, char out[4], size_t *used)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *p = s.n && s.p[0] ? strchr(from, s.p[0]) : NULL;
+    *used = 1;
+    if (p) {
+        out[0] = to[p - from];
+        return 1;
+    }
+    int v = s.n && s.p[0] == 'u' ? hex4(str_skip(s, 1)) : -1, low = -1;
+    *used = 5;
+    if (v >= 0xD800 && v < 0xDC00 && str_starts(str_skip(s, 5), "\\u")) low = hex4(str_skip(s, 7));
+    if (low >= 0xDC00 && low < 0xE000) {
+        *used = 11;
+        v = 0x10000 + ((v - 0xD800) << 10) + (low - 0xDC00);
+    }
+    return v > 0 ? (size_t)utf8_encode((uint32_t)v, out) : 0;
+}
+
+/* Appends the text of a JSON string; *is_json false: something in it is no JSON. */
+static status unescape(buf *out, str s, bool *is_json, err *e)
+{
+    status st = OK;
+    char c[4];
+    *is_json = true;
+    for (size_t used; s.n && *is_json; s = str_skip(s, used)) {
+        size_t n = used = 1;
+        if (s.p[0] == '\\') {
+            n = escape(str_skip(s, 1), c, &used);
+            used++;
+            *is_json = n > 0;
+        } else {
+            c[0] = s.p[0];
+            *is_json = (unsigned char)c[0] >= ' ';
+        }
+        TRY(buf_add(out, c, n, e));
+    }
+out:
+    return st;
+}
+
 /* JSON's escapes in "...", only the escaped quote itself in '...' and `...` (they are often regular expressions). */
 static json_t *unescaped(reader *r, str s, char q)
 {
+    status st = OK;
+    bool is_json = false;
     json_t *v = NULL;
     buf b;
     buf_init(&b, SIZE_MAX / 4);
-    if (q == '"' && buf_add(&b, s.p - 1, s.n + 2, r->e) == OK) v = json_loadb(b.data, b.len, JSON_DECODE_ANY, NULL);
-    if (!v) {
-        buf_clear(&b);
-        status st = OK;
-        for (size_t i = 0; i < s.n && st == OK; i++) {
-            if (s.p[i] == '\\' && i + 1 < s.n && s.p[i + 1] == q) i++;
-            st = buf_add(&b, s.p + i, 1, r->e);
-        }
-        if (st == OK) v = string_of(r, (str){ buf_text(&b), b.len });
+    if (q == '"') st = unescape(&b, s, &is_json, r->e);
+    if (!is_json) buf_clear(&b);
+    for (size_t i = 0; i < s.n && st == OK && !is_json; i++) {
+        if (s.p[i] == '\\' && i + 1 < s.n && s.p[i + 1] == q) i++;
+        st = buf_add(&b, s.p + i, 1, r->e);
     }
+    if (st == OK) v = string_of(r, (str){ buf_text(&b), b.len });
     buf_done(&b);
     return v;
 }
@@ -221,7 +275,7 @@ static json_t *bare_value(reader *r)
     while (end < r->s.n && r->s.p[end] != ',' && r->s.p[end] != PARSE_QUOTE && !is_closer(r, r->s.p[end])) end++;
     str s = trim((str){ r->s.p + r->i, end - r->i });
     json_t *v = at(r, end) == PARSE_QUOTE ? NULL : literal(r, s);
-    if (v) {
+    if (v || r->spent) {
         r->i = end;
         return v;
     }
@@ -240,7 +294,7 @@ static json_t *bare_value(reader *r)
 
 static json_t *read_value(reader *r, int depth);
 
-/* The key and its ":" (or "="); "" when there is none. */
+/* The key and its ":" (or "=").  NULL: there is none, or out of memory. */
 static json_t *read_key(reader *r)
 {
     json_t *key = NULL;
@@ -256,12 +310,15 @@ static json_t *read_key(reader *r)
         r->i = end;
         key = s.n ? string_of(r, s) : wrong(r);
     }
+    if (!key) return NULL;
     r->i = skip_blank(r, r->i);
-    if (!r->bad && at(r, r->i) != ':' && at(r, r->i) != '=') r->bad = true;
-    r->i++;
-    if (key && strlen(json_string_value(key)) == json_string_length(key) && !r->bad) return key;
+    bool usable = strlen(json_string_value(key)) == json_string_length(key);
+    if (usable && (at(r, r->i) == ':' || at(r, r->i) == '=')) {
+        r->i++;
+        return key;
+    }
     json_decref(key);
-    return r->bad ? NULL : wrong(r);
+    return wrong(r);
 }
 
 /* Adds one "key:value" or one value; false when that failed. */

@@ -172,6 +172,8 @@ static const test_case cases[] = {
     { "26 a number before it", CALL("f{limit:5,query:Paris, France" Q "}"), "", "", "f {\"limit\":5,\"query\":\"Paris, France\"}\n", .finish = PARSE_TOOL_CALLS },
     { "27 JSON strings inside", CALL("f{refs:[\"a\",\"b\"],o:{\"mode\": \"fast\"}}"), "", "", "f {\"refs\":[\"a\",\"b\"],\"o\":{\"mode\":\"fast\"}}\n", .finish = PARSE_TOOL_CALLS },
     { "27 Python strings inside", CALL("f{a:['a', 'b c']}"), "", "", "f {\"a\":[\"a\",\"b c\"]}\n", .finish = PARSE_TOOL_CALLS },
+    { "27 escapes of JSON", CALL("f{a:[\"x\\n\\u00e9\\ud83e\\udd99\\\"\\/\", \"C:\\x\"]}"), "", "", "f {\"a\":[\"x\\n\xC3\xA9\xF0\x9F\xA6\x99\\\"/\",\"C:\\\\x\"]}\n",
+      .finish = PARSE_TOOL_CALLS },
     { "28 JSON", CALL("f{\"action\":\"add\"}"), "", "", "f {\"action\":\"add\"}\n", .finish = PARSE_TOOL_CALLS },
     { "29 = for :", CALL("f{save_as='report.docx',n=2}"), "", "", "f {\"save_as\":\"report.docx\",\"n\":2}\n", .finish = PARSE_TOOL_CALLS },
     { "30 round brackets, then a good call", CALL("terminal(command:" Q "ls -a" Q ")") CALL("g{x:1}"), "", "",
