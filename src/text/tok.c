@@ -238,6 +238,9 @@ status tok_merges_begin(tok *t, uint64_t count, err *e)
     if (count > 1u << 26) return err_set(e, E_FORMAT, "cannot use this vocabulary\nit has %llu merges", (unsigned long long)count);
     size_t slots = 16;
     while (slots < count + count / 4) slots *= 2;
+    mem_free(t->merges);
+    mem_free(t->result);
+    t->merge_count = 0;
     t->merges = mem_array(slots, sizeof *t->merges, MEM_TEXT);
     t->result = mem_array(count, sizeof *t->result, MEM_TEXT);
     if (!t->merges || !t->result) return err_set(e, E_NOMEM, "could not make the tokenizer\nout of memory");

@@ -34,7 +34,7 @@ struct tok {
 status tok_begin(tok **out, uint64_t count, err *e);
 status tok_set(tok *t, int32_t id, str piece, tok_kind kind, err *e);
 status tok_seal(tok *t, err *e);
-status tok_merges_begin(tok *t, uint64_t count, err *e);
+status tok_merges_begin(tok *t, uint64_t count, err *e);   /* forgets those that are there */
 /* Skips a merge of which a half or the whole is no token (section 4.1), and one that is there already. */
 void   tok_merge_add(tok *t, str left, str right);
 /* scores: NULL, or [count]. */
