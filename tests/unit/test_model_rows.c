@@ -137,7 +137,7 @@ static void check_place(golden *g, const place *p, int32_t layer)
     fill(a, R * p->w->cols, 5, 0.5f);
     fill(b, R * p->w->rows, 9, 0.3f);
     model_run(x, model_seq(x), g->tokens, g->T, g->T, plain, g->V);
-    assert_ok(gemma_adapter_set(x, 7, layer, p->which, p->expert, b, a, 1, 9, &e), &e);       /* replaced by the next */
+    assert_ok(gemma_adapter_set(x, 7, layer, p->which, p->expert, a, b, 1, 9, &e), &e);       /* replaced by the next */
     assert_ok(gemma_adapter_set(x, 4, layer, p->which, p->expert, a, b, R, 1, &e), &e);
     assert_ok(gemma_adapter_set(x, 7, layer, p->which, p->expert, a, b, R, 0.5f, &e), &e);
     int32_t with = model_seq(x), without = model_seq(x);
