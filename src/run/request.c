@@ -188,6 +188,19 @@ out:
     return st;
 }
 
+/* Room for the whole answer, so that nothing is allocated between two tokens. */
+static status reserve_answer(facet_request *r, err *e)
+{
+    size_t ctx = (size_t)engine_opts(r->engine)->ctx, most = (size_t)r->sampling.max_tokens;
+    size_t need = most && most < ctx - r->ids.len ? r->ids.len + most : ctx;
+    if (need <= r->ids.cap) return OK;
+    int32_t *p = mem_resize(r->ids.data, need * sizeof *p, MEM_TEXT);
+    if (!p) return err_set(e, E_NOMEM, "could not make room for an answer of %zu tokens\nout of memory", need);
+    r->ids.data = p;
+    r->ids.cap = need;
+    return OK;
+}
+
 facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *user, facet_error *e)
 {
     status st = OK;
@@ -198,6 +211,7 @@ facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *use
         TRY(render(r, e));
     }
     TRY(check_prompt(r, e));
+    TRY(reserve_answer(r, e));
     if (!r->parser) TRY(output_begin(r, e));
     r->prompt_count = (int32_t)r->ids.len;
     r->result = (facet_result){ .prompt_tokens = r->prompt_count, .stop_index = -1 };

@@ -395,6 +395,42 @@ static void biased_and_ending_tokens(void **state)
     facet_model_close(m);
 }
 
+static void count_calls(void *user, const facet_event *ev)
+{
+    heard *h = user;
+    mem_stats now;
+    if (ev->kind != FACET_TOKEN) return;
+    mem_stats_read(&now);
+    h->ids[h->count++] = (int32_t)now.calls;
+}
+
+/* Once an answer has begun, nothing is allocated until it ends. */
+static void nothing_is_allocated_between_tokens(void **state)
+{
+    (void)state;
+    const char *const goldens[] = { DENSE, MOE, "tests/golden/e2b" };
+    for (size_t k = 0; k < COUNT_OF(goldens); k++) {
+        facet_error e;
+        int32_t ids[N_PROMPT];
+        heard h = { 0 };
+        facet_model *m = open_model(goldens[k]);
+        facet_engine *g = start(m, &(facet_engine_opts){ .threads = 2 });
+        facet_sampling s = sampling_of(m, 1, 100);
+        s.repeat_penalty = 1.1f;
+        prompt_of(ids, N_PROMPT, 2);
+        assert_ok(facet_request_new(&h.r, g, &s, &e), &e);
+        assert_ok(facet_request_tokens(h.r, ids, N_PROMPT, &e), &e);
+        assert_ok(facet_request_submit(h.r, count_calls, &h, &e), &e);
+        assert_ok(facet_request_wait(h.r, NULL, &e), &e);
+        facet_request_free(h.r);
+        assert_int_equal(h.count, 100);
+        for (int i = 1; i < h.count; i++)
+            if (h.ids[i] != h.ids[0]) fail_msg("%s: token %d allocated", goldens[k], i);
+        facet_engine_stop(g);
+        facet_model_close(m);
+    }
+}
+
 /* What the plan says is what is taken, within 3 % and what a request itself holds. */
 static void the_plan_is_the_peak(void **state)
 {
@@ -437,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(a_callback_may_free_its_request),
         cmocka_unit_test(biased_and_ending_tokens),
+        cmocka_unit_test(nothing_is_allocated_between_tokens),
         cmocka_unit_test(the_plan_is_the_peak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
