@@ -11,7 +11,7 @@ result=$PWD/tests/proofs/chroot.txt
 sh tools/deps.sh chroot
 [ -z "$(git status --porcelain --untracked-files=no)" ] || { echo "prove-chroot: commit your changes first"; exit 1; }
 
-clean() { umount "$dir/proc" "$dir/dev" 2>/dev/null || true; rm -rf --one-file-system "$dir"; }
+clean() { umount "$dir/proc" "$dir/dev/pts" "$dir/dev" 2>/dev/null || true; rm -rf --one-file-system "$dir"; }
 clean
 trap clean EXIT
 debootstrap --variant=minbase bookworm "$dir" "$mirror" >/dev/null
@@ -20,6 +20,7 @@ cp /etc/resolv.conf "$dir/etc/resolv.conf" 2>/dev/null || true
 cp /etc/apt/apt.conf.d/* "$dir/etc/apt/apt.conf.d/" 2>/dev/null || true
 mount -t proc proc "$dir/proc"
 mount --bind /dev "$dir/dev"
+mount --bind /dev/pts "$dir/dev/pts"
 git clone -q --no-hardlinks . "$dir/root/facet"
 
 inside() { chroot "$dir" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 sh -c "cd /root/facet && $1"; }
