@@ -162,6 +162,10 @@ oracle:                             ## rebuild the reference's answers and compa
 	@sh tools/deps.sh build test oracle
 	+@$(MAKE) programs
 	@sh tests/oracle/run.sh
+prove-llamacpp:                     ## files of llama.cpp in Facet and of Facet in llama.cpp (Python, PyPI, cmake)
+	@sh tools/deps.sh build test oracle
+	+@$(MAKE) programs
+	@sh tests/oracle/prove_llamacpp.sh
 prove-chroot:                       ## make run and make check in a fresh Debian 12; writes tests/proofs/
 	@sh tools/prove-chroot.sh
 bench: $(filter $(B)/tests/kern/%,$(TESTS)) all   ## time the kernels
@@ -187,5 +191,5 @@ help:                               ## this list
 
 .SECONDARY:
 .PHONY: FORCE all deps run check lint programs test asan tsan debug clang fuzz fuzz-run cross check-qemu oracle \
-        prove-chroot bench install uninstall clean help
+        prove-llamacpp prove-chroot bench install uninstall clean help
 -include $(shell find $(B)/src $(B)/tests -name '*.d' 2>/dev/null)

@@ -63,3 +63,26 @@ def load(spec, path):
     missing = set(state) - seen
     assert not missing, f"{path}: no {sorted(missing)[:3]}"
     return model
+
+
+def spec_of(path):
+    """The Spec whose reference model has the shapes of a GGUF file."""
+    reader = GGUFReader(path)
+    names = {t.name for t in reader.tensors}
+
+    def key(name, default=None):
+        f = reader.fields.get("gemma4." + name)
+        return default if f is None else f.contents()
+
+    layers, sliding = key("block_count"), key("attention.sliding_window_pattern")
+    each = lambda x: x if isinstance(x, list) else [x] * layers
+    ff, nkv, shared = each(key("feed_forward_length")), each(key("attention.head_count_kv")), key("attention.shared_kv_layers", 0)
+    experts, ple, k_eq_v = key("expert_count", 0), key("embedding_length_per_layer_input", 0), "blk.%d.attn_v.weight" % sliding.index(False) not in names
+    kind = "26b" if experts else "31b" if k_eq_v else "e2b" if ff[-1] == 2 * ff[0] else "e4b"
+    vocab = int(next(t for t in reader.tensors if t.name == "token_embd.weight").shape[1])
+    return miniatures.Spec(
+        path, kind, 0, hidden=key("embedding_length"), layers=layers, period=sliding.index(False) + 1, ff=ff[0],
+        nq=each(key("attention.head_count"))[0], nkv=nkv[sliding.index(True)], nkv_full=nkv[sliding.index(False)],
+        d=key("attention.key_length_swa"), d_full=key("attention.key_length"), window=key("attention.sliding_window"),
+        vocab=vocab, tokens=2 * key("attention.sliding_window") + 9, ple=ple, shared=shared, experts=experts,
+        top_k=key("expert_used_count", 0), expert_ff=key("expert_feed_forward_length", 0))

@@ -9,13 +9,7 @@ root=$(cd "$here/../.." && pwd)
 venv=${FACET_ORACLE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/facet/oracle}
 python=$venv/bin/python
 
-same_versions() { "$python" "$here/versions.py" "$here/requirements.txt" 2>/dev/null; }
-if ! same_versions; then
-    echo "oracle: installing the reference implementation into $venv"
-    python3 -m venv "$venv"
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-    same_versions || { echo "oracle: $venv does not have the versions of requirements.txt" >&2; exit 1; }
-fi
+sh "$here/venv.sh" "$venv"
 
 # Small matrices: threads of the reference would only wait for each other.
 export OMP_NUM_THREADS=1 TRANSFORMERS_VERBOSITY=error PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
