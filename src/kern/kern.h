@@ -29,7 +29,8 @@ typedef struct kern_mul {
     /* y[t * y_stride + r] = sum_c W[r][c] * x_t[c] for r in [0, rows), t in [0, T).
      * w: rows of row_bytes; x: T packed activation rows, x_bytes apart, made by pack[act] of this same table;
      * cols: K, a multiple of the type's block.  scratch: kern_scratch_bytes, per thread.
-     * Error: |y - exact(W, packed x)| <= 2^-20 * sum |w x| . */
+     * Error: |y - exact(W, packed x)| <= 2^-20 * sum |x| (|scale * code| + |minimum|), which is sum |w x| for types
+     * without a minimum. */
     void (*mul)(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T,
                 float *y, int64_t y_stride, void *scratch);
 } kern_mul;
