@@ -7,14 +7,16 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-/* jansson often reports a failed allocation as a syntax error, so the failure itself is remembered. */
+/* jansson reports a failed allocation as a syntax error, loses keys without a word, or (growing an object in 2.14) writes
+ * out of bounds.  So a failure is remembered, the request repeated, and the result thrown away afterwards. */
 static _Thread_local bool starved;
 
 static void *json_malloc(size_t n)
 {
     void *p = mem_small_alloc(n, MEM_TEXT);
-    if (!p) starved = true;
-    return p;
+    if (p) return p;
+    starved = true;
+    return mem_small_alloc(n, MEM_TEXT);
 }
 
 static void use_mem(void) { json_set_alloc_funcs(json_malloc, mem_small_free); }
@@ -70,8 +72,10 @@ status json_parse(json_t **out, str text, const char *what, bool strict, err *e)
     size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | (strict ? JSON_REJECT_DUPLICATES : 0);
     starved = false;
     json_t *j = json_loadb(text.p ? text.p : "", text.n, flags, &je);
-    if (!j && (starved || json_error_code(&je) == json_error_out_of_memory))
+    if (starved || (!j && json_error_code(&je) == json_error_out_of_memory)) {
+        json_decref(j);
         return err_set(e, E_NOMEM, "could not read %s\nout of memory", what);
+    }
     if (!j) return err_set(e, E_FORMAT, "%s is not valid JSON\nline %d, column %d: %s", what, je.line, je.column, je.text);
     *out = j;
     return OK;
