@@ -30,7 +30,7 @@ static status ask(facet_engine *g, const facet_model *m, heard *h, err *e)
     facet_sampling_defaults(m, &s);
     s.seed = 3;
     s.temperature = 4;
-    s.max_tokens = 24;
+    s.max_tokens = 6;
     s.ignore_end = true;
     s.stop = stops;
     s.stop_count = 1;
