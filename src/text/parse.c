@@ -95,7 +95,7 @@ static status add_answer(parser *p, str text, err *e)
     status st = OK;
     if (p->fresh) {
         TRY(buf_add(&p->held, text.p, text.n, e));
-        if (inked(held(p)) == 0) return OK;
+        if (inked(text) == 0) return OK;      /* so is all that waits: one look at each character */
         p->fresh = false;
         p->answered = true;
         TRY(emit(p, PARSE_ANSWER, held(p), e));

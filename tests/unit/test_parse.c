@@ -359,6 +359,28 @@ static void long_calls_are_linear(void **state)
     }
 }
 
+/* One piece again and again at each place of an output. */
+static void long_outputs_are_linear(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = { " ", "x", "\xFF" };
+    static const char *const begins[] = { "", "<|channel>", "<|channel>thought\n", "<|channel>thought\nx<channel|>", "<|tool_call>", "<|tool_call>call:f{a:" };
+    const char *const tools[] = { "f" };
+    for (size_t k = 0; k < COUNT_OF(pieces) * COUNT_OF(begins); k++) {
+        tok_ids ids = { 0 }, one = { 0 };
+        result r;
+        err e = { 0 };
+        assert_ok(tok_encode(real, str_from(begins[k / COUNT_OF(pieces)]), true, &ids, &e), &e);
+        assert_ok(tok_encode(real, str_from(pieces[k % COUNT_OF(pieces)]), false, &one, &e), &e);
+        for (size_t i = 0; i < 250000; i++) assert_ok(tok_ids_add(&ids, one.data[0], &e), &e);
+        run_ids(&r, real, ids.data, ids.len, &(parser_opts){ .tools = tools, .tool_count = 1 }, true);
+        if (k == 0) assert_int_equal(r.answer.len, 250000);
+        result_done(&r);
+        tok_ids_done(&ids);
+        tok_ids_done(&one);
+    }
+}
+
 static void prompts_that_open_a_thought(void **state)
 {
     (void)state;
@@ -400,6 +422,7 @@ int main(void)
         cmocka_unit_test(any_chunking_is_the_same),
         cmocka_unit_test(random_tokens_lose_nothing),
         cmocka_unit_test(long_calls_are_linear),
+        cmocka_unit_test(long_outputs_are_linear),
         cmocka_unit_test(prompts_that_open_a_thought),
     };
     return cmocka_run_group_tests_name("parse", tests, load, unload);
