@@ -7,14 +7,15 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-/* jansson reports a failed allocation as a syntax error, loses keys without a word, or (growing an object in 2.14) writes
- * out of bounds.  So a failure is remembered, the request repeated, and the result thrown away afterwards. */
-static _Thread_local bool starved;
+/* While it parses, jansson reports a failed allocation as a syntax error, loses keys without a word, or (growing an object
+ * in 2.14) writes out of bounds.  So there a failure is remembered, the request repeated, and the result thrown away
+ * afterwards.  Whoever builds values sees each failed call and gets no second try. */
+static _Thread_local bool parsing, starved;
 
 static void *json_malloc(size_t n)
 {
     void *p = mem_small_alloc(n, MEM_TEXT);
-    if (p) return p;
+    if (p || !parsing) return p;
     starved = true;
     return mem_small_alloc(n, MEM_TEXT);
 }
@@ -71,7 +72,9 @@ status json_parse(json_t **out, str text, const char *what, bool strict, err *e)
     if (st != OK) return st;
     size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | (strict ? JSON_REJECT_DUPLICATES : 0);
     starved = false;
+    parsing = true;
     json_t *j = json_loadb(text.p ? text.p : "", text.n, flags, &je);
+    parsing = false;
     if (starved || (!j && json_error_code(&je) == json_error_out_of_memory)) {
         json_decref(j);
         return err_set(e, E_NOMEM, "could not read %s\nout of memory", what);
