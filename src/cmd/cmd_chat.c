@@ -184,7 +184,20 @@ static status help(chat *c, const char *text, err *e)
     return OK;
 }
 
-/* A line that begins with a verb; anything else is said to the model, also "/etc/passwd is what?". */
+/* A mistyped verb, as "/claer", and not "/etc/passwd is what?": letters after a slash, then a space or the end. */
+static bool looks_like_verb(const char *line)
+{
+    if (line[0] != '/') return false;
+    size_t n = strspn(line + 1, "abcdefghijklmnopqrstuvwxyz");
+    return n > 0 && (line[n + 1] == 0 || line[n + 1] == ' ');
+}
+
+static status unknown_verb(const char *line, err *e)
+{
+    return err_set(e, E_ARG, "unknown command \"%.*s\"\n\n/help lists the commands. A line that begins with a space is said to the model.", (int)strcspn(line, " "), line);
+}
+
+/* A line that begins with a verb. */
 static bool is_verb(const char *line, size_t *which, const char **rest)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
@@ -234,7 +247,8 @@ static status converse(chat *c, edit *in, err *e)
         TRY(read_message(in, &message, &end, e));
         if (end) break;
         if (message.len == 0 || strspn(message.data, " \t") == message.len) continue;
-        st = is_verb(message.data, &verb, &rest) ? verbs[verb].run(c, rest, e) : turn(c, &message, e);
+        if (is_verb(message.data, &verb, &rest)) st = verbs[verb].run(c, rest, e);
+        else st = looks_like_verb(message.data) ? unknown_verb(message.data, e) : turn(c, &message, e);
         if (st == E_IO && !c->terminal) goto out;
         if (st == E_CANCELLED && !c->terminal) goto out;
         if (st != OK && st != E_CANCELLED) {

@@ -97,6 +97,18 @@ printf 'One.\n/save %s\n' "$TMPDIR/saved.json" | timeout 60 "$FACET" chat -q -m 
 says "$TMPDIR/saved.json" '"role": "assistant"' "a saved answer"
 run "$FACET" run -q -m "$M" -n 3 --chat "$TMPDIR/saved.json"
 expect 0 "a saved conversation goes on"
+for line in /claer '/sav x' /etc; do
+    printf '%s\n' "$line" | timeout 60 "$FACET" chat -q -m "$M" -n 3 >"$out" 2>"$err"
+    code=$?
+    expect 1 "$line"
+    says "$err" "unknown command \"${line%% *}\"" "$line"
+done
+for line in /etc/passwd ' /claer' /2; do
+    printf '%s\n' "$line" | timeout 60 "$FACET" chat -m "$M" -n 3 --ignore-end >"$out" 2>"$err"
+    code=$?
+    expect 0 "$line"
+    says "$err" "answer 3 tokens" "$line"
+done
 : | timeout 60 "$FACET" chat -m "$M" >"$out" 2>"$err"
 code=$?
 expect 0 "an empty chat"
