@@ -1,6 +1,7 @@
 /* The cache: forks, tokens taken back, saved state, failures, element types, rebuilt keys. */
 #include "model/kv.h"
 #include "support/model.h"
+#include "support/tiny.h"
 
 enum { N = 300 };
 
@@ -249,6 +250,44 @@ static void element_types(void **state)
     }
 }
 
+/* Eight bits a number: between bf16 and a limit, also with heads as wide as the real ones; and as invariant as any other. */
+static void eight_bits(void **state)
+{
+    enum { T = 80 };
+    static const tiny_kind of[] = { TINY_E2B, TINY_12B, TINY_31B };
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        err e = { 0 };
+        gemma *m = NULL;
+        char path[256];
+        int32_t tokens[T];
+        int64_t n = (int64_t)T * TINY_VOCAB;
+        float *out[4];                   /* f32, bf16, q8_0, q8_0 in pieces */
+        tiny_shape s = tiny_shape_of(of[i]);
+        if (i == 0) s.nq = 2, s.d = 256, s.d_full = 512;
+        snprintf(path, sizeof path, "%s/eight.gguf", getenv("TMPDIR"));
+        assert_ok(tiny_write_shape(path, &s, DTYPE_F16, 5, &e), &e);
+        assert_ok(gemma_open(&m, path, &e), &e);
+        model_tokens(tokens, T, TINY_VOCAB, 9);
+        for (int k = 0; k < 4; k++) {
+            static const dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q8_0 };
+            gemma_ctx_opts o = model_opts(true);
+            o.kv_type = types[k];
+            o.threads = k == 3 ? 3 : 1;
+            gemma_ctx *x = model_ctx(m, &o);
+            out[k] = malloc(sizeof *out[k] * (size_t)n);
+            model_run(x, model_seq(x), tokens, T, k == 3 ? 7 : T, out[k], TINY_VOCAB);
+            gemma_ctx_free(x);
+        }
+        double bf16 = noise(out[1], out[0], n), q8 = noise(out[2], out[0], n);
+        if (!(q8 > bf16 && q8 < 3e-3)) fail_msg("%s: noise of q8_0 %g, of bf16 %g", s.name, q8, bf16);
+        assert_memory_equal(out[2], out[3], sizeof(float) * (size_t)n);
+        for (int k = 0; k < 4; k++) free(out[k]);
+        gemma_close(m);
+        unlink(path);
+    }
+}
+
 static void q8_needs_whole_blocks(void **state)
 {
     golden g;
@@ -296,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fork_shares_the_past),  cmocka_unit_test(pages_come_back), cmocka_unit_test(take_back),
         cmocka_unit_test(save_and_load),         cmocka_unit_test(failure_changes_nothing), cmocka_unit_test(element_types),
+        cmocka_unit_test(eight_bits),
         cmocka_unit_test(q8_needs_whole_blocks), cmocka_unit_test(rebuilt_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
