@@ -54,6 +54,7 @@ def main():
             off = float((old["logits"] - new["logits"]).abs().max())
             if off > 3e-3 or not torch.equal(old["block"], new["block"]):
                 sys.exit(f"blocks {spec.name}: off by {off:.2g}")
+            print(f"{spec.name:10} the same")
 
 
 if __name__ == "__main__":

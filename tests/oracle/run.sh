@@ -1,6 +1,6 @@
 #!/bin/sh
 # make oracle: the reference implementation in an environment outside the tree, every golden made again and compared,
-# then ./facet against the reference on models that nobody chose.  Prints a table and keeps it in RESULT.md.
+# then ./facet against the reference on models that nobody chose.  The tables stay in build/oracle.md.
 #   FACET_ORACLE_VENV  the environment, default ~/.cache/facet/oracle; made when it is not there
 #   FACET_ORACLE_SEEDS random shapes of each architecture, default 6
 set -eu
@@ -31,6 +31,7 @@ part() {
 
 part "Goldens, made again" "$here/goldens.py" --check tests/golden
 part "Quantized goldens, recomputed" "$here/quant_goldens.py" --check tests/golden
+part "Image blocks, made again" "$here/blocks.py" --check tests/golden/blocks
 part "Exact path, random shapes" "$here/exact.py" --seeds "${FACET_ORACLE_SEEDS:-6}"
 part "Fast path, per weight type" "$here/fast_kl.py"
 part "Two layers of each size at full width" "$here/full_width.py"
@@ -42,6 +43,7 @@ part "Two layers of each size at full width" "$here/full_width.py"
     echo "Written by \`make oracle\`; what the parts mean: \`README.md\`."
     cat "$tmp/result"
 } > "$tmp/all"
-cp "$tmp/all" "$here/RESULT.md"
+mkdir -p build
+cp "$tmp/all" build/oracle.md
 [ $failed = 0 ] && echo "oracle: everything agrees" || echo "oracle: FAILED, see above" >&2
 exit $failed
