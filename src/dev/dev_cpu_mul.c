@@ -135,21 +135,33 @@ static void mul_item(void *ctx, int64_t item, int worker)
     for (int64_t t = 0; t < p->T; t++) k->scale(scale, rows, p->y + t * p->y_stride + row);
 }
 
-/* Small enough to share the work evenly, large enough that a block of weights is worth a call; the results do
- * not depend on it. */
-static int64_t block_rows(const dev_product *p)
+/* Weight bytes of one item: small enough to share the work evenly, large enough that a block of weights is worth a
+ * call.  Few tokens read weights as fast as memory gives them; the first rows of a block arrive late (kernels ask for
+ * the next ones ahead), so blocks are larger there.  The results do not depend on it. */
+static int64_t block_bytes(const dev_cpu *d, int32_t count)
 {
-    int64_t few = p->T > 4 ? 64 : 16;
-    int64_t rows = 48 * 1024 / (int64_t)MAX(p->w.row_bytes, (size_t)1);
-    return MAX(rows / few * few, few);
+    int64_t bytes = 0, small = 48 * 1024, large = 256 * 1024;
+    for (int32_t i = 0; i < count; i++) {
+        const dev_product *p = d->runs[i].p;
+        if (p->T > 4) return small;
+        bytes += p->w.rows * (int64_t)p->w.row_bytes;
+    }
+    return MIN(MAX(bytes / (8 * d->threads), small), large);
+}
+
+static int64_t block_rows(const dev_product *p, int64_t bytes)
+{
+    int64_t step = p->T > 4 ? 64 : 16;
+    int64_t rows = bytes / (int64_t)MAX(p->w.row_bytes, (size_t)1);
+    return MAX(rows / step * step, step);
 }
 
 static void multiply(dev_cpu *d, int32_t count)
 {
-    int64_t items = 0, work = 0;
+    int64_t items = 0, work = 0, bytes = block_bytes(d, count);
     for (int32_t i = 0; i < count; i++) {
         dev_cpu_run *r = &d->runs[i];
-        r->block = block_rows(r->p);
+        r->block = block_rows(r->p, bytes);
         r->item_first = items;
         items += (r->p->w.rows + r->block - 1) / r->block;
         work += r->p->w.rows * r->p->w.cols * r->p->T;

@@ -22,7 +22,9 @@
 enum {
     TILE_R = SIMD_LANES,          /* rows of a tile */
     TILE_BLOCK = 64 / TILE_R,     /* tiles unpacked together when there are many tokens */
-    TILE_T = 256                  /* tokens that pass over a panel before the next rows */
+    TILE_T = 256,                 /* tokens that pass over a panel before the next rows */
+    DIRECT_T = 3,                    /* tokens that need no panels (tile_direct.h) */
+    DIRECT_PREP = 256                /* their chunks, all together, that scratch has room for */
 };
 
 typedef struct tile_panel {
@@ -36,6 +38,18 @@ typedef struct tile_prep {
     float   sx[SIMD_NT][16];      /* d * sum of codes */
 } tile_prep;
 
+/* What 256 columns of one token need of its activations where there is no panel. */
+typedef struct direct_prep {
+    int32_t init[16];             /* as in tile_prep */
+    float   sx[16];
+    uint32_t split[8];            /* four activations that one dword of the weights meets (tile_direct.h) */
+} direct_prep;
+
+/* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.  Asks for the weights that
+ * lie `ahead` bytes further on, unless that is 0. */
+typedef void (*tile_direct)(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep,
+                         size_t ahead, float *out);
+
 typedef struct tile_type {
     dtype   type;
     int     bytes;                /* of 256 columns of a row */
@@ -46,11 +60,13 @@ typedef struct tile_type {
     void  (*unpack)(const struct tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p);
     /* acc[t][row] += product, t < nt <= SIMD_NT; nt 0: two panels and SIMD_PAIR_NT tokens */
     void  (*micro)(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc);
+    const tile_direct *direct;          /* [DIRECT_T] by number of tokens; NULL: always panels */
 } tile_type;
 
 typedef struct tile_scratch {
     tile_panel panel[TILE_BLOCK];
     tile_prep  prep;
+    direct_prep   direct_prep[DIRECT_PREP];
     float      acc[TILE_BLOCK][TILE_T][TILE_R];
     uint8_t    few[TILE_R][512];  /* one chunk of fewer than TILE_R rows */
 } tile_scratch;
@@ -140,23 +156,27 @@ _Static_assert(sizeof(tile_scratch) + 64 <= KERN_TILE_SCRATCH, "scratch, room fo
 
 /* ---- driver -------------------------------------------------------------------------------------------------- */
 
-static void tile_prepare(const tile_type *tt, const kern_q8 *x, size_t x_bytes, int nt, tile_prep *prep)
+/* init and sx of one token. */
+static inline void tile_sums(const tile_type *tt, const kern_q8 *x, int32_t init[16], float sx[16])
 {
-    for (int t = 0; t < nt; t++) {
-        const kern_q8 *v = (const void *)((const char *)x + (size_t)t * x_bytes);
-        if (tt->group == 16) {
-            for (int g = 0; g < 16; g++) {
-                prep->init[t][g] = -SIMD_OFFSET(tt->offset) * v->sum[g];
-                prep->sx[t][g] = v->d[g / 2] * (float)v->sum[g];
-            }
-        } else {
-            for (int g = 0; g < 8; g++) {
-                int sum = v->sum[2 * g] + v->sum[2 * g + 1];
-                prep->init[t][g] = -SIMD_OFFSET(tt->offset) * sum;
-                prep->sx[t][g] = v->d[g] * (float)sum;
-            }
+    if (tt->group == 16) {
+        for (int g = 0; g < 16; g++) {
+            init[g] = -SIMD_OFFSET(tt->offset) * x->sum[g];
+            sx[g] = x->d[g / 2] * (float)x->sum[g];
+        }
+    } else {
+        for (int g = 0; g < 8; g++) {
+            int sum = x->sum[2 * g] + x->sum[2 * g + 1];
+            init[g] = -SIMD_OFFSET(tt->offset) * sum;
+            sx[g] = x->d[g] * (float)sum;
         }
     }
+}
+
+static void tile_prepare(const tile_type *tt, const kern_q8 *x, size_t x_bytes, int nt, tile_prep *prep)
+{
+    for (int t = 0; t < nt; t++)
+        tile_sums(tt, (const void *)((const char *)x + (size_t)t * x_bytes), prep->init[t], prep->sx[t]);
 }
 
 /* Asks for the bytes that the next tile will read at the same place; a tile's rows are one stretch of memory. */
@@ -165,13 +185,33 @@ static inline void tile_prefetch(const uint8_t *p, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
-/* Rows [r0, r0 + n) of w against tokens [0, T), T <= TILE_T, into acc. */
-static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, int tiles, int few, int64_t cols,
-                      const char *x, size_t x_bytes, int64_t T, bool more, tile_scratch *s)
+/* What the products without panels read, [token][chunk]. */
+static void tile_prepare_direct(const tile_type *tt, const char *x, size_t x_bytes, int nt, int64_t chunks, direct_prep *prep)
 {
-    memset(s->acc, 0, sizeof s->acc[0] * (size_t)tiles);
+    for (int t = 0; t < nt; t++)
+        for (int64_t c = 0; c < chunks; c++, prep++) {
+            const kern_q8 *v = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;
+            tile_sums(tt, v, prep->init, prep->sx);
+            /* First blocks of pairs: the last two and the first two codes, of nibbles those of each half. */
+            int half = tt->type == DTYPE_Q4_0 ? 16 : 32;
+            for (int i = 0; i < 8; i++) {
+                const int8_t *q = v->q + i / 2 * 64 + i % 2 * 16;
+                int8_t split[4] = {q[half - 2], q[half - 1], q[0], q[1]};
+                memcpy(&prep->split[i], split, sizeof split);
+            }
+        }
+}
+
+/* Rows [r0, r0 + n) of w against tokens [0, T), T <= TILE_T, into acc.  direct: without panels, but for a last piece
+ * of fewer than 256 columns. */
+static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, int tiles, int few, int64_t cols,
+                      const char *x, size_t x_bytes, int64_t T, bool more, bool direct, tile_scratch *s)
+{
     size_t ahead = (size_t)tiles * TILE_R * row_bytes;
-    for (int64_t c = 0; c * 256 < cols; c++) {
+    int64_t c = direct ? cols / 256 : 0;
+    if (direct) tt->direct[T - 1](w, row_bytes, c, x, x_bytes, s->direct_prep, more ? ahead : 0, s->acc[0][0]);
+    else for (int i = 0; i < tiles; i++) memset(s->acc[i], 0, sizeof s->acc[i][0] * (size_t)T);
+    for (; c * 256 < cols; c++) {
         int groups = (int)(MIN(cols - c * 256, 256) / 32);
         size_t at = (size_t)c * (size_t)tt->bytes, stride = row_bytes, bytes = (size_t)tt->bytes * (size_t)groups / 8;
         const uint8_t *p = w + at;
@@ -199,7 +239,9 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
                      int64_t T, float *y, int64_t y_stride, void *scratch)
 {
     tile_scratch *s = (void *)align_up((size_t)(uintptr_t)scratch, 64);
-    int64_t wide = T >= 4 ? TILE_BLOCK : 1;
+    int64_t wide = T >= 4 ? TILE_BLOCK : 1, chunks = cols / 256;
+    bool direct = tt->direct && T <= DIRECT_T && rows >= TILE_R && chunks * T <= DIRECT_PREP;
+    if (direct) tile_prepare_direct(tt, x, x_bytes, (int)T, chunks, s->direct_prep);
     for (int64_t t0 = 0; t0 < T; t0 += TILE_T) {
         int64_t nt = MIN(T - t0, TILE_T);
         for (int64_t r = 0, next; r < rows; r = next) {
@@ -208,7 +250,7 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
             if (!few && rows - r < TILE_R) r = rows - TILE_R;
             next = r + (int64_t)tiles * TILE_R;
             tile_rows(tt, (const uint8_t *)w + (size_t)r * row_bytes, row_bytes, tiles, few, cols,
-                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, next + (int64_t)tiles * TILE_R <= rows, s);
+                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, next + (int64_t)tiles * TILE_R <= rows, direct, s);
             for (int64_t t = 0; t < nt; t++)
                 for (int i = 0; i < tiles; i++)
                     memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(few ? few : TILE_R) * sizeof(float));

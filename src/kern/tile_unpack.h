@@ -159,16 +159,21 @@ static void unpack_mxfp4(const tile_type *tt, const uint8_t *w, size_t stride, i
     }
 }
 
-/* The scales and minimums of Q4_K and Q5_K: head is d and dmin, then twelve packed bytes. */
-INLINE void k_scales(tile_panel *p, const simd_i head[4])
+/* The scales and minimums of Q4_K and Q5_K, a byte each: head is d and dmin, then twelve packed bytes. */
+INLINE void k_bytes(const simd_i head[4], simd_i sc[2], simd_i mn[2])
 {
-    simd_f d = simd_from_f16(head[0]), dmin = simd_from_f16(simd_i_srl(head[0], 16));
     simd_i six = simd_i_set1(0x3f3f3f3f), four = simd_i_set1(0x0f0f0f0f), two = simd_i_set1(0x30303030);
-    simd_i sc[2], mn[2];
     sc[0] = simd_i_and(head[1], six);
     mn[0] = simd_i_and(head[2], six);
     sc[1] = simd_i_or(simd_i_and(head[3], four), simd_i_and(simd_i_srl(head[1], 2), two));
     mn[1] = simd_i_or(simd_i_and(simd_i_srl(head[3], 4), four), simd_i_and(simd_i_srl(head[2], 2), two));
+}
+
+INLINE void k_scales(tile_panel *p, const simd_i head[4])
+{
+    simd_f d = simd_from_f16(head[0]), dmin = simd_from_f16(simd_i_srl(head[0], 16));
+    simd_i sc[2], mn[2];
+    k_bytes(head, sc, mn);
     UNROLL for (int g = 0; g < 8; g++) {
         simd_store(p->scale[g], simd_mul(d, simd_from_i(byte_of(sc[g / 4], g % 4))));
         simd_store(p->min[g], simd_mul(dmin, simd_from_i(byte_of(mn[g / 4], g % 4))));
@@ -301,6 +306,8 @@ static void unpack_by_row(const tile_type *tt, const uint8_t *w, size_t stride, 
     }
 }
 
+#include "kern/tile_direct.h"
+
 /* ---- the types ---------------------------------------------------------------------------------------------- */
 
 /* Kinds of panel: letter S (scale), M (scale and minimum), W (codes of all eight bits); group; steps whose sum fits
@@ -321,27 +328,39 @@ TILE_MICRO(s16_1, 16, 0, 0, 1)
 #define s16_1 s16_2
 #endif
 
-/* type, bytes of 256 columns, offset, group, minimum, unpack, kind */
+/* type, bytes of 256 columns, offset, group, minimum, unpack, kind, without panels */
 #define TILE_TYPES(X) \
-    X(Q4_0, 144, 8, 32, false, unpack_q4_0, s32_8)     X(Q4_1, 160, 0, 32, true, unpack_q4_1, m32_8)       \
-    X(Q5_0, 176, 16, 32, false, unpack_q5_0, s32_4)    X(Q5_1, 192, 0, 32, true, unpack_q5_1, m32_4)       \
-    X(Q8_0, 272, 128, 32, false, unpack_q8_0, w32_1)   X(IQ4_NL, 144, 128, 32, false, unpack_iq4_nl, w32_1) \
-    X(IQ4_XS, 136, 128, 32, false, unpack_iq4_xs, w32_1) X(MXFP4, 136, 12, 32, false, unpack_mxfp4, s32_4) \
-    X(Q4_K, 144, 0, 32, true, unpack_q4_k, m32_8)      X(Q5_K, 176, 0, 32, true, unpack_q5_k, m32_4)       \
-    X(Q6_K, 210, 32, 16, false, unpack_q6_k, s16_2)    X(Q2_K, 84, 0, 16, true, unpack_q2_k, m16_4)        \
-    X(Q3_K, 110, 4, 16, false, unpack_q3_k, s16_2)                                                         \
-    X(NVFP4, 144, 12, 16, false, unpack_by_row, s16_2) X(Q1_0, 36, 1, 16, false, unpack_by_row, s16_2)     \
-    X(Q2_0, 72, 1, 16, false, unpack_by_row, s16_2)    X(TQ1_0, 54, 1, 16, false, unpack_by_row, s16_2)    \
-    X(TQ2_0, 66, 1, 16, false, unpack_by_row, s16_2)   X(IQ1_S, 50, 9, 16, false, unpack_by_row, s16_2)    \
-    X(IQ1_M, 56, 9, 16, false, unpack_by_row, s16_2)   X(IQ2_XXS, 66, 43, 16, false, unpack_by_row, s16_1) \
-    X(IQ2_XS, 74, 43, 16, false, unpack_by_row, s16_1) X(IQ2_S, 82, 43, 16, false, unpack_by_row, s16_1)   \
-    X(IQ3_XXS, 98, 62, 16, false, unpack_by_row, s16_1) X(IQ3_S, 110, 15, 16, false, unpack_by_row, s16_2)
+    X(Q4_0, 144, 8, 32, false, unpack_q4_0, s32_8, direct_q4_0_by) \
+    X(Q4_1, 160, 0, 32, true, unpack_q4_1, m32_8, NULL) \
+    X(Q5_0, 176, 16, 32, false, unpack_q5_0, s32_4, NULL) \
+    X(Q5_1, 192, 0, 32, true, unpack_q5_1, m32_4, NULL) \
+    X(Q8_0, 272, 128, 32, false, unpack_q8_0, w32_1, direct_q8_0_by) \
+    X(IQ4_NL, 144, 128, 32, false, unpack_iq4_nl, w32_1, NULL) \
+    X(IQ4_XS, 136, 128, 32, false, unpack_iq4_xs, w32_1, NULL) \
+    X(MXFP4, 136, 12, 32, false, unpack_mxfp4, s32_4, NULL) \
+    X(Q4_K, 144, 0, 32, true, unpack_q4_k, m32_8, direct_q4_k_by) \
+    X(Q5_K, 176, 0, 32, true, unpack_q5_k, m32_4, NULL) \
+    X(Q6_K, 210, 32, 16, false, unpack_q6_k, s16_2, direct_q6_k_by) \
+    X(Q2_K, 84, 0, 16, true, unpack_q2_k, m16_4, NULL) \
+    X(Q3_K, 110, 4, 16, false, unpack_q3_k, s16_2, NULL) \
+    X(NVFP4, 144, 12, 16, false, unpack_by_row, s16_2, NULL) \
+    X(Q1_0, 36, 1, 16, false, unpack_by_row, s16_2, NULL) \
+    X(Q2_0, 72, 1, 16, false, unpack_by_row, s16_2, NULL) \
+    X(TQ1_0, 54, 1, 16, false, unpack_by_row, s16_2, NULL) \
+    X(TQ2_0, 66, 1, 16, false, unpack_by_row, s16_2, NULL) \
+    X(IQ1_S, 50, 9, 16, false, unpack_by_row, s16_2, NULL) \
+    X(IQ1_M, 56, 9, 16, false, unpack_by_row, s16_2, NULL) \
+    X(IQ2_XXS, 66, 43, 16, false, unpack_by_row, s16_1, NULL) \
+    X(IQ2_XS, 74, 43, 16, false, unpack_by_row, s16_1, NULL) \
+    X(IQ2_S, 82, 43, 16, false, unpack_by_row, s16_1, NULL) \
+    X(IQ3_XXS, 98, 62, 16, false, unpack_by_row, s16_1, NULL) \
+    X(IQ3_S, 110, 15, 16, false, unpack_by_row, s16_2, NULL)
 
-#define TILE_ENTRY(T_, bytes_, offset_, group_, min_, unpack_, micro_)                                                   \
+#define TILE_ENTRY(T_, bytes_, offset_, group_, min_, unpack_, micro_, direct_)                                          \
     static void mul_##T_(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T, \
                          float *y, int64_t y_stride, void *scratch)                                                      \
     {                                                                                                                    \
-        static const tile_type tt = {DTYPE_##T_, bytes_, offset_, group_, min_, unpack_, micro_};                        \
+        static const tile_type tt = {DTYPE_##T_, bytes_, offset_, group_, min_, unpack_, micro_, direct_};                \
         tile_mul(&tt, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, scratch);                                    \
     }
 TILE_TYPES(TILE_ENTRY)

@@ -60,6 +60,8 @@ SIMD_FN simd_i simd_i_sll(simd_i a, int n) { return _mm256_slli_epi32(a, n); }
 SIMD_FN simd_i simd_i_sra(simd_i a, int n) { return _mm256_srai_epi32(a, n); }
 SIMD_FN simd_i simd_i_sllv(simd_i a, simd_i n) { return _mm256_sllv_epi32(a, n); }
 SIMD_FN simd_i simd_i_select_lt(simd_i a, simd_i b, simd_i yes, simd_i no) { return _mm256_blendv_epi8(no, yes, _mm256_cmpgt_epi32(b, a)); }
+/* Lower halves of the lanes of lo, upper ones of hi. */
+SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return _mm256_blend_epi16(lo, hi, 0xaa); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return _mm256_cvtepi32_ps(v); }
 SIMD_FN simd_i simd_to_i(simd_f v) { return _mm256_cvtps_epi32(v); }         /* to nearest even */
 SIMD_FN simd_f simd_from_bits(simd_i v) { return _mm256_castsi256_ps(v); }

@@ -59,6 +59,8 @@ SIMD_FN simd_i simd_i_select_lt(simd_i a, simd_i b, simd_i yes, simd_i no)
 {
     return _mm512_mask_blend_epi32(_mm512_cmplt_epi32_mask(a, b), no, yes);
 }
+/* Lower halves of the lanes of lo, upper ones of hi. */
+SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return _mm512_mask_blend_epi16(0xaaaaaaaa, lo, hi); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return _mm512_cvtepi32_ps(v); }
 SIMD_FN simd_i simd_to_i(simd_f v) { return _mm512_cvtps_epi32(v); }         /* to nearest even */
 SIMD_FN simd_f simd_from_bits(simd_i v) { return _mm512_castsi512_ps(v); }

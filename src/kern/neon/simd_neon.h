@@ -64,6 +64,8 @@ SIMD_FN simd_i simd_i_sll(simd_i a, int n) { return vshlq_s32(a, vdupq_n_s32(n))
 SIMD_FN simd_i simd_i_sra(simd_i a, int n) { return vshlq_s32(a, vdupq_n_s32(-n)); }
 SIMD_FN simd_i simd_i_sllv(simd_i a, simd_i n) { return vshlq_s32(a, n); }
 SIMD_FN simd_i simd_i_select_lt(simd_i a, simd_i b, simd_i yes, simd_i no) { return vbslq_s32(vcltq_s32(a, b), yes, no); }
+/* Lower halves of the lanes of lo, upper ones of hi. */
+SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return vbslq_s32(vdupq_n_u32(0xffff), lo, hi); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return vcvtq_f32_s32(v); }
 SIMD_FN simd_i simd_to_i(simd_f v) { return vcvtnq_s32_f32(v); }             /* to nearest even */
 SIMD_FN simd_f simd_from_bits(simd_i v) { return vreinterpretq_f32_s32(v); }
