@@ -2,6 +2,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
 
 static log_fn sink;
 static void *sink_user;
@@ -15,10 +18,10 @@ void log_set_sink(log_fn fn, void *user)
 void log_print(log_level level, const char *fmt, ...)
 {
     if (!sink) return;
-    char text[1024];
+    char text[1024], plain[1024];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    sink(sink_user, level, text);
+    sink(sink_user, level, utf8_plain(plain, sizeof plain, text, strlen(text)));      /* names in it come from files */
 }

@@ -39,6 +39,23 @@ int utf8_encode(uint32_t cp, char out[4])
     return len;
 }
 
+const char *utf8_plain(char *out, size_t cap, const char *p, size_t n)
+{
+    size_t used = 0;
+    uint32_t cp;
+    for (size_t i = 0; i < n;) {
+        int len = utf8_decode(p + i, n - i, &cp);
+        bool plain = len > 0 && cp >= 0x20 && !(cp >= 0x7F && cp < 0xA0);
+        size_t step = len ? (size_t)len : 1, add = plain ? step : 1;
+        if (used + add >= cap) break;
+        memcpy(out + used, plain ? p + i : "?", add);
+        used += add;
+        i += step;
+    }
+    out[used] = '\0';
+    return out;
+}
+
 bool utf8_valid(const char *p, size_t n)
 {
     uint32_t cp;

@@ -268,9 +268,10 @@ static void greet(const facet_model *m, const facet_engine *g)
 {
     facet_model_info info;
     facet_engine_opts o;
+    char name[256];
     facet_model_read_info(m, &info);
     facet_engine_read_opts(g, &o);
-    fprintf(stderr, "%s (%s), context %d tokens, %d threads. /help lists what you can do; Ctrl-D ends.\n", info.name, info.size_name, o.ctx, o.threads);
+    fprintf(stderr, "%s (%s), context %d tokens, %d threads. /help lists what you can do; Ctrl-D ends.\n", utf8_plain(name, sizeof name, info.name, strlen(info.name)), info.size_name, o.ctx, o.threads);
 }
 
 static status run(args *a, err *e)

@@ -1,10 +1,12 @@
 /* facet inspect: what is in a model file. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cmd/opt.h"
 #include "fmt/model_find.h"
 #include "os/file.h"
@@ -150,9 +152,9 @@ static void print_layers(const gemma_config *c)
 
 static void print_model(const inspect_report *r)
 {
-    char a[32], b[32], d[32], name[96];
+    char a[32], b[32], d[32], name[96], plain[256];
     const gemma_config *c = &r->config;
-    printf("model         %s (%s)\n", c->name[0] ? c->name : "unnamed", gemma_config_size_name(c, name, sizeof name));
+    printf("model         %s (%s)\n", c->name[0] ? utf8_plain(plain, sizeof plain, c->name, strlen(c->name)) : "unnamed", gemma_config_size_name(c, name, sizeof name));
     printf("parameters    %s, %s active per token (%s without embeddings)\n", count_text(r->parameters.total, a), count_text(r->parameters.active, b), count_text(r->parameters.active_inner, d));
     printf("context       %d tokens\n", c->context);
     print_layers(c);
@@ -185,24 +187,24 @@ static void print_tensors(const subject *s)
     printf("\n");
     for (uint64_t i = 0; i < inspect_tensor_count(s->gguf, s->safetensors); i++) {
         inspect_tensor t;
-        char dims[128] = "", a[32];
+        char dims[128] = "", a[32], plain[256];
         size_t used = 0;
         inspect_tensor_at(s->gguf, s->safetensors, i, &t);
         for (int k = 0; k < t.n_dims && used < sizeof dims - 24; k++) used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%" PRId64, k ? " x " : "", t.dims[k]);
-        printf("%-8s %-22s %10s  %.*s\n", t.type, t.n_dims ? dims : "scalar", bytes_text(t.bytes, a), (int)t.name.n, t.name.p);
+        printf("%-8s %-22s %10s  %s\n", t.type, t.n_dims ? dims : "scalar", bytes_text(t.bytes, a), utf8_plain(plain, sizeof plain, t.name.p, t.name.n));
     }
 }
 
 static status print_text(const subject *s, bool tensors, err *e)
 {
     status st = OK;
-    char a[32];
+    char a[32], plain[4096];
     str kind;
     uint64_t tokens;
     const inspect_report *r = s->report;
     TRY(tokenizer_kind(s, &kind, &tokens, e));
-    printf("file          %s\n", s->path);
-    printf("format        %s, architecture %s, %s\n", r->format, r->architecture, bytes_text(r->file_bytes, a));
+    printf("file          %s\n", utf8_plain(plain, sizeof plain, s->path, strlen(s->path)));
+    printf("format        %s, architecture %s, %s\n", r->format, utf8_plain(plain, sizeof plain, r->architecture, strlen(r->architecture)), bytes_text(r->file_bytes, a));
     if (r->known) print_model(r);
     else printf("not runnable  %s%s%s\n", r->why.what, r->why.why[0] ? ": " : "", r->why.why);
     if (kind.n && tokens) printf("tokenizer     %.*s, %" PRIu64 " tokens\n", (int)kind.n, kind.p, tokens);

@@ -1,9 +1,11 @@
 /* facet list: models in the places where people keep them. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "cmd/opt.h"
 #include "fmt/model_find.h"
 
@@ -15,8 +17,10 @@ static const char *size_text(uint64_t n, char out[32])
 
 static void print_row(const model_entry *m, const model_about *about, const char *trouble, size_t width)
 {
-    char size[32];
-    printf("%-*s  %9s  %-22s  %-12s  %s\n", (int)width, m->name, trouble ? "-" : size_text(about->bytes, size), trouble ? trouble : about->types, m->where, m->path);
+    char size[32], name[256], path[4096];
+    utf8_plain(name, sizeof name, m->name, strlen(m->name));
+    utf8_plain(path, sizeof path, m->path, strlen(m->path));
+    printf("%-*s  %9s  %-22s  %-12s  %s\n", (int)width, name, trouble ? "-" : size_text(about->bytes, size), trouble ? trouble : about->types, m->where, path);
 }
 
 static json_t *row_json(const model_entry *m, const model_about *about, const err *trouble)

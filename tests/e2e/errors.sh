@@ -48,6 +48,14 @@ refuses 1 'could not write' "an output where no file can be" "$FACET" logits -m 
 refuses 1 'could not make the folder' "a folder where none can be" "$FACET" logits -m "$M" --tokens 2,5 --dump-layers /proc/facet-no-such
 refuses 1 'tokenizer.json' "text for a model without a vocabulary" "$FACET" run -m tests/golden/31b-f32/model hi
 
+# names in files are shown, not obeyed
+bytes 'GGUF\003\000\000\000\001\000\000\000\000\000\000\000\001\000\000\000\000\000\000\000\024\000\000\000\000\000\000\000general.architecture\010\000\000\000\010\000\000\000\000\000\000\000a\033[31m\nb\004\000\000\000\000\000\000\000t\033\302\233\001\000\000\000\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000' >"$TMPDIR/escape.gguf"
+head -c 64 /dev/zero >>"$TMPDIR/escape.gguf"
+run "$FACET" inspect --tensors "$TMPDIR/escape.gguf"
+same "$(LC_ALL=C tr -d '\n -~' <"$out" | od -An -c)" "" "control characters of a file"
+says "$out" 'a?[31m?b' "the name of an architecture"
+says "$out" 't??' "the name of a tensor"
+
 # ---- the bundled model is looked for beside the program --------------------------------------------------
 cp "$FACET" "$TMPDIR/facet-alone"
 refuses 1 'bundled miniature' "a program alone" "$TMPDIR/facet-alone" run hi

@@ -1,4 +1,5 @@
 /* base/buf, base/str, base/utf8. */
+#include "base/bits.h"
 #include "base/buf.h"
 #include "base/str.h"
 #include "base/utf8.h"
@@ -199,6 +200,21 @@ static void widths(void **state)
         if (utf8_width(cases[i].text, strlen(cases[i].text)) != cases[i].columns) fail_msg("case %zu", i);
 }
 
+static void plain_text_for_a_terminal(void **state)
+{
+    (void)state;
+    static const struct { const char *in, *out; size_t cap; } cases[] = {
+        { "caf\u00e9", "caf\u00e9", 32 }, { "a\x1b[31mb\n\tc\x7f", "a?[31mb??c?", 32 }, { "\xC2\x9B""31m", "?31m", 32 },
+        { "\x9B\xFF\xE2\x82", "????", 32 }, { "", "", 1 }, { "abc", "", 1 }, { "abc", "ab", 3 }, { "a\u00e9", "a", 3 }, { "a\u00e9", "a\u00e9", 4 } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char out[32];
+        memset(out, 'z', sizeof out);
+        assert_string_equal(utf8_plain(out, cases[i].cap, cases[i].in, strlen(cases[i].in)), cases[i].out);
+    }
+    char out[8];
+    assert_string_equal(utf8_plain(out, sizeof out, "a\0b", 3), "a?b");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +227,7 @@ int main(void)
         cmocka_unit_test(every_code_point_goes_round),
         cmocka_unit_test(invalid_sequences_are_refused),
         cmocka_unit_test(widths),
+        cmocka_unit_test(plain_text_for_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
