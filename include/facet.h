@@ -65,6 +65,7 @@ typedef struct facet_machine {
     uint64_t memory_total, memory_available;   /* bytes */
 } facet_machine;
 
+/* Looks at the machine again with each call; texts that are borrowed live as long as the program. */
 FACET_API void facet_machine_read(facet_machine *out);
 
 typedef enum facet_log_level { FACET_LOG_ERROR, FACET_LOG_WARN, FACET_LOG_INFO, FACET_LOG_DEBUG } facet_log_level;
@@ -79,7 +80,7 @@ typedef struct facet_engine  facet_engine;
 typedef struct facet_request facet_request;
 
 typedef struct facet_model_opts {
-    const char *path;                /* GGUF file (the first, when there are several) or Hugging Face folder */
+    const char *path;                /* GGUF file (any part, when there are several) or Hugging Face folder */
 } facet_model_opts;
 
 /* *out owned: facet_model_close.  The file is mapped, not read: do not change it while it is open. */
@@ -98,6 +99,7 @@ typedef struct facet_model_info {
     uint64_t file_bytes;
 } facet_model_info;
 
+/* Cannot fail.  name lives as long as the model. */
 FACET_API void facet_model_read_info(const facet_model *m, facet_model_info *out);
 
 /* ---- tokens and prompts --------------------------------------------------------------------- */
@@ -157,6 +159,7 @@ typedef struct facet_plan {
     facet_fit fit;                   /* into the memory that is free now */
     int32_t ctx, parallel, chunk;    /* as chosen */
 } facet_plan;
+/* o as for facet_engine_start, NULL too; takes nothing itself.  Fails as facet_engine_start would for impossible options. */
 FACET_API facet_status facet_plan_engine(const facet_model *m, const facet_engine_opts *o, facet_plan *out, facet_error *e);
 
 /* ---- sampling ------------------------------------------------------------------------------- */
