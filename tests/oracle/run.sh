@@ -39,7 +39,7 @@ part "Two layers of each size at full width" "$here/full_width.py"
 {
     echo "# Last run of the oracle"
     echo
-    echo "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores; $("$python" "$here/versions.py" "$here/requirements.txt")."
+    echo "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc --all) cores; $("$python" "$here/versions.py" "$here/requirements.txt")."
     echo "Written by \`make oracle\`; what the parts mean: \`README.md\`."
     cat "$tmp/result"
 } > "$tmp/all"
