@@ -22,6 +22,10 @@ opt.tsan    := -O1 -g -fsanitize=thread -Wno-format-truncation
 opt.fuzz    := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS ?=
+# Simple variables: $(shell) inside runs once, not in every recipe (where it also races with make's own children).
+FEAT   := $(FEAT)
+LDLIBS := $(LDLIBS)
+CMDLIBS :=
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -iquote src $(WARN) $(opt.$(CONFIG)) \
              -ffp-contract=off -fno-math-errno -fvisibility=hidden $(if $(filter 1,$(WERROR)),-Werror) $(FEAT) $(CFLAGS)
 LDLIBS += -lm -pthread
