@@ -99,8 +99,6 @@ $(B)/%.o: %.c $(B)/.flags
 
 # (private: the stamp of the flags is made on the way to whichever object comes first)
 $(B)/tests/%.o: private FEAT += -iquote tests
-# No fuzz target reaches a kernel, and clang takes minutes to instrument one.
-$(B)/src/kern/%.o: private opt.fuzz := -O1 -g
 # An archive, so that a program takes only what it uses: fuzz targets are linked without cmocka.
 $(SUPPORT): $(SUPOBJ)
 	$(Q)rm -f $@ && $(CROSS)ar rcs $@ $(SUPOBJ)
