@@ -1,7 +1,7 @@
 #!/bin/sh
 # Proves the two commands of the README on a fresh Debian 12: a minimal system made by debootstrap with nothing
 # added but make, and a clean clone of the last commit.  Needs root; takes some minutes.
-#   DIR     where the system goes, removed first     MIRROR  where Debian comes from
+#   DIR     where the system goes, removed first     MIRROR  where Debian comes from (debootstrap knows one)
 # The result is written to tests/proofs/chroot.txt.
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ sh tools/deps.sh chroot
 clean() { umount "$dir/proc" "$dir/dev/pts" "$dir/dev" 2>/dev/null || true; rm -rf --one-file-system "$dir"; }
 clean
 trap clean EXIT
-debootstrap --variant=minbase bookworm "$dir" "$mirror" >/dev/null
+debootstrap --variant=minbase bookworm "$dir" ${MIRROR:+"$MIRROR"} >/dev/null
 # apt there as apt here: proxies, mirrors' settings
 cp /etc/resolv.conf "$dir/etc/resolv.conf" 2>/dev/null || true
 cp /etc/apt/apt.conf.d/* "$dir/etc/apt/apt.conf.d/" 2>/dev/null || true
