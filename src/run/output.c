@@ -33,8 +33,6 @@ static status flush_answer(facet_request *r, err *e)
     return st;
 }
 
-static int append(const char *p, size_t n, void *b) { return buf_add(b, p, n, NULL) == OK ? 0 : -1; }
-
 static status emit_call(facet_request *r, const parse_event *ev, err *e)
 {
     status st = OK;
@@ -43,8 +41,7 @@ static status emit_call(facet_request *r, const parse_event *ev, err *e)
     if (ev->name.n >= sizeof name) FAIL(e, E_FORMAT, "the model called a function with a name of %zu bytes", ev->name.n);
     memcpy(name, ev->name.p, ev->name.n);
     name[ev->name.n] = '\0';
-    if (json_dump_callback(ev->arguments, append, &r->piece, JSON_COMPACT) != 0)
-        FAIL(e, E_NOMEM, "could not write the arguments of a call\nout of memory");
+    TRY(buf_add(&r->piece, ev->json.p, ev->json.n, e));   /* numbers as the model wrote them */
     output_emit(r, &(facet_event){ .kind = FACET_CALL, .name = name, .arguments = buf_text(&r->piece), .index = ev->index });
 out:
     return st;
@@ -70,16 +67,14 @@ out:
 status output_begin(facet_request *r, err *e)
 {
     status st = OK;
-    const char **names = NULL;
     size_t count = 0;
     buf_init(&r->text, PIECE_MAX);
     buf_init(&r->piece, PIECE_MAX);
     if (r->raw) return OK;
-    TRY(request_tool_names(r, &names, &count, e));
-    parser_opts o = { .in_thought = r->in_thought, .tools = r->tools ? names : NULL, .tool_count = count };
+    TRY(request_tool_names(r, &r->tool_names, &count, e));
+    parser_opts o = { .in_thought = r->in_thought, .tools = r->tools ? r->tool_names : NULL, .tool_count = count };
     TRY(parser_new(&r->parser, r->model->tok, &o, on_parsed, r, e));
 out:
-    mem_free(names);
     return st;
 }
 

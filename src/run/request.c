@@ -60,6 +60,7 @@ void request_destroy(facet_request *r)
     sample_free(r->sampler);
     stop_done(&r->stop);
     parser_free(r->parser);
+    mem_free(r->tool_names);
     buf_done(&r->text);
     buf_done(&r->piece);
     pthread_mutex_destroy(&r->lock);

@@ -48,6 +48,7 @@ struct facet_request {
     /* The engine thread's. */
     int32_t done;               /* ids[0..done) are in the cache */
     parser *parser;             /* of a conversation */
+    const char **tool_names;    /* what the parser borrows as long as it lives */
     tok_decoder decoder;        /* of a raw text */
     buf text, piece;            /* for events */
     double submitted, started, first;

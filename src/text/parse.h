@@ -26,7 +26,7 @@ typedef struct parse_counts { size_t answer, thought, call, structure; } parse_c
 typedef struct parser parser;
 typedef struct parser_opts {
     bool in_thought;              /* the prompt ended inside an open thought */
-    const char *const *tools;     /* declared names (borrowed), or NULL: any name */
+    const char *const *tools;     /* declared names (borrowed until parser_free), or NULL: any name */
     size_t tool_count;
 } parser_opts;
 /* *out owned: parser_free.  t and the options' names are borrowed.  opts may be NULL. */
