@@ -72,7 +72,8 @@ static void test_prompts_are_the_reference_prompts(void **state)
     }
 }
 
-static void ask_all(const facet_engine_opts *o)
+/* Asks every n-th conversation: the reference kernels are slow where they are instrumented or emulated. */
+static void ask(const facet_engine_opts *o, size_t every)
 {
     facet_error e;
     facet_engine *g = NULL;
@@ -85,6 +86,7 @@ static void ask_all(const facet_engine_opts *o)
     s.logprobs = true;
     s.max_tokens = MAX;
     json_array_foreach(cases, i, c) {
+        if (i % every) continue;
         const json_t *want = json_object_get(c, "tokens");
         const char *skill = json_string_value(json_object_get(c, "skill"));
         char *text = json_dumps(json_object_get(c, "conversation"), 0);
@@ -111,9 +113,9 @@ static void ask_all(const facet_engine_opts *o)
     facet_engine_stop(g);
 }
 
-static void test_exact_answers(void **state) { (void)state; ask_all(&(facet_engine_opts){ .exact = true, .threads = 2 }); }
-static void test_fast_answers(void **state) { (void)state; ask_all(&(facet_engine_opts){ .threads = 2 }); }
-static void test_answers_in_small_chunks(void **state) { (void)state; ask_all(&(facet_engine_opts){ .threads = 1, .chunk = 7 }); }
+static void test_exact_answers(void **state) { (void)state; ask(&(facet_engine_opts){ .exact = true, .threads = 2 }, 4); }
+static void test_fast_answers(void **state) { (void)state; ask(&(facet_engine_opts){ .threads = 2 }, 1); }
+static void test_answers_in_small_chunks(void **state) { (void)state; ask(&(facet_engine_opts){ .threads = 1, .chunk = 7 }, 3); }
 
 int main(void)
 {
