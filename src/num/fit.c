@@ -154,3 +154,23 @@ float fit_positive(int n, int N, const float *x, const float *w, uint8_t *code)
     for (int i = 0; i < n; i++) code[i] = (uint8_t)fit_round(inverse * x[i], 0, N);
     return improve_positive(n, N, x, w, code);
 }
+
+float fit_range(int N, const float *x, const float *importance, float sigma2, uint8_t *code, float *min)
+{
+    if (importance) {
+        float w[32], negated, d;
+        fit_weights(32, x, importance, sigma2, w);
+        d = fit_affine(32, N, x, w, -0.9f, 0.05f, 36, code, &negated);
+        *min = -negated;
+        return d;
+    }
+    float low = x[0], high = x[0];
+    for (int j = 1; j < 32; j++) {
+        low = MIN(low, x[j]);
+        high = MAX(high, x[j]);
+    }
+    float d = (high - low) / (float)N, id = d != 0 ? 1.0f / d : 0;
+    for (int j = 0; j < 32; j++) code[j] = (uint8_t)MIN(N, (int)((x[j] - low) * id + 0.5f));
+    *min = low;
+    return d;
+}

@@ -28,5 +28,8 @@ float fit_positive(int n, int N, const float *x, const float *w, uint8_t *code);
 /* w_i = importance_i * sqrt(sigma2 + x_i^2) */
 void  fit_weights(int n, const float *x, const float *importance, float sigma2, float *w);
 float fit_mean_square(int64_t n, const float *x);
+/* Codes 0..N of the 32 values of a Q4_1 or Q5_1 block: x ~ d * code + *min; returns d.  Without importance (NULL) the
+ * range of the values decides. */
+float fit_range(int N, const float *x, const float *importance, float sigma2, uint8_t *code, float *min);
 
 #endif

@@ -23,23 +23,7 @@ void q4_1_encode(const float *src, void *dst, int64_t n, const float *importance
     for (int64_t i = 0; i < n; i += 32, b++) {
         const float *x = src + i;
         uint8_t q[32];
-        float d, m;
-        if (importance) {
-            float w[32];
-            fit_weights(32, x, importance + i, sigma2, w);
-            d = fit_affine(32, 15, x, w, -0.9f, 0.05f, 36, q, &m);
-            m = -m;
-        } else {
-            float high_x = x[0];
-            m = x[0];
-            for (int j = 1; j < 32; j++) {
-                m = MIN(m, x[j]);
-                high_x = MAX(high_x, x[j]);
-            }
-            d = (high_x - m) / 15;
-            float id = d != 0 ? 1.0f / d : 0;
-            for (int j = 0; j < 32; j++) q[j] = (uint8_t)MIN(15, (int)((x[j] - m) * id + 0.5f));
-        }
+        float m, d = fit_range(15, x, importance ? importance + i : NULL, sigma2, q, &m);
         store_u16(b->d, half_f32_to_f16(d));
         store_u16(b->m, half_f32_to_f16(m));
         for (int j = 0; j < 16; j++) b->qs[j] = (uint8_t)(q[j] | q[j + 16] << 4);
