@@ -57,8 +57,8 @@ says "$out" 'a?[31m?b' "the name of an architecture"
 says "$out" 't??' "the name of a tensor"
 
 # ---- the bundled model is looked for beside the program --------------------------------------------------
-cp "$FACET" "$TMPDIR/facet-alone"
-refuses 1 'bundled miniature' "a program alone" "$TMPDIR/facet-alone" run hi
+cp "$BUILD/facet" "$TMPDIR/facet-alone"
+refuses 1 'bundled miniature' "a program alone" ${RUN:-} "$TMPDIR/facet-alone" run hi
 
 # ---- impossible wishes -------------------------------------------------------------------------------
 refuses 1 'the model was made for' "a context beyond the model's" "$FACET" run -m "$M" --ctx 1000000 hi
