@@ -12,15 +12,30 @@
 
 enum { PROMPT_MAX = 1 << 30 };
 
+/* A turn without words: nothing was asked, and the model would answer something.  Raw text may begin from nothing, when
+ * that is said. */
+static status check_prompt(args *a, const buf *text, err *e)
+{
+    bool said = args_operands(a) && strcmp(args_operand(a, 0), "-") != 0;
+    if (args_flag(a, "raw") ? said || text->len : strspn(buf_text(text), " \t\r\n") < text->len) return OK;
+    return args_mistake(a, e, "the prompt is empty\n%s\nGive a text: facet run \"What is 12 + 30?\"",
+                        said ? "PROMPT has no words in it" : "standard input has nothing in it");
+}
+
 /* The operand, or standard input. */
 static status read_prompt(args *a, buf *out, err *e)
 {
+    status st = OK;
     const char *text = args_operands(a) ? args_operand(a, 0) : "-";
-    if (strcmp(text, "-") != 0) return buf_add_str(out, text, e);
     if (args_operands(a) == 0 && tty_is(STDIN_FILENO)) return args_mistake(a, e, "PROMPT is missing");
-    status st = file_read_all(out, "-", e);
-    /* the newline that ends the last line of a file or of echo is not part of what is asked */
-    if (st == OK && !args_flag(a, "raw") && out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = '\0';
+    if (strcmp(text, "-") != 0) TRY(buf_add_str(out, text, e));
+    else {
+        TRY(file_read_all(out, "-", e));
+        /* the newline that ends the last line of a file or of echo is not part of what is asked */
+        if (!args_flag(a, "raw") && out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = '\0';
+    }
+    TRY(check_prompt(a, out, e));
+out:
     return st;
 }
 
@@ -34,27 +49,17 @@ static status check_options(args *a, err *e)
     return OK;
 }
 
-static status build(args *a, facet_request *r, err *e)
+/* input: what was read from the prompt or, with --chat, from its file. */
+static status build(args *a, const buf *input, facet_request *r, err *e)
 {
     status st = OK;
-    const char *system = args_text(a, "system"), *chat = args_text(a, "chat");
-    buf b;
-    buf_init(&b, PROMPT_MAX);
+    const char *system = args_text(a, "system");
     if (args_flag(a, "think")) facet_request_think(r, true);
-    if (chat) {
-        TRY(file_read_all(&b, chat, e));
-        TRY(facet_request_conversation(r, buf_text(&b), b.len, e));
-        goto out;
-    }
-    TRY(read_prompt(a, &b, e));
-    if (args_flag(a, "raw")) {
-        TRY(facet_request_text(r, buf_text(&b), b.len, args_flag(a, "special"), e));
-        goto out;
-    }
+    if (args_given(a, "chat")) return facet_request_conversation(r, buf_text(input), input->len, e);
+    if (args_flag(a, "raw")) return facet_request_text(r, buf_text(input), input->len, args_flag(a, "special"), e);
     if (system) TRY(facet_request_message(r, FACET_SYSTEM, system, strlen(system), e));
-    TRY(facet_request_message(r, FACET_USER, buf_text(&b), b.len, e));
+    TRY(facet_request_message(r, FACET_USER, buf_text(input), input->len, e));
 out:
-    buf_done(&b);
     return st;
 }
 
@@ -104,22 +109,26 @@ static status run(args *a, err *e)
     facet_request *r = NULL;
     facet_engine_opts engine;
     setup_sampling sampling = { 0 };
+    buf input;
+    buf_init(&input, PROMPT_MAX);
     setup_log(a);
     TRY(check_options(a, e));
     TRY(setup_engine(a, &engine, e));
+    TRY(args_given(a, "chat") ? file_read_all(&input, args_text(a, "chat"), e) : read_prompt(a, &input, e));
     TRY(setup_model(a, &m, e));
     TRY(setup_sampling_read(a, m, &sampling, e));
     sampling.s.logprobs = args_given(a, "logprobs");
     sampling.s.top_logprobs = (int32_t)args_int(a, "logprobs");
     TRY(facet_engine_start(&g, m, &engine, e));
     TRY(facet_request_new(&r, g, &sampling.s, e));
-    TRY(build(a, r, e));
+    TRY(build(a, &input, r, e));
     TRY(answer(a, r, sampling.s.seed, e));
 out:
     facet_request_free(r);
     facet_engine_stop(g);
     facet_model_close(m);
     setup_sampling_done(&sampling);
+    buf_done(&input);
     return st;
 }
 
@@ -137,7 +146,7 @@ static const opt options[] = {
 
 const cmd cmd_run = {
     .name = "run", .summary = "answer a prompt", .operands = "[PROMPT]", .operand_max = 1,
-    .details = "The prompt is the operand, or standard input when there is none or it is -. The answer goes to standard output as it "
+    .details = "The prompt is the operand, or standard input when there is none or it is -; an empty one is refused. The answer goes to standard output as it "
                "comes, thoughts dimmed (to standard error when standard output is no terminal), figures to standard error. Ctrl-C stops "
                "the answer.",
     .options = { opt_model, options, opt_sampling, opt_context, opt_machine, opt_output }, .run = run,

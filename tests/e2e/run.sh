@@ -30,6 +30,20 @@ same "$(answer -m "$M" --min-p 1 --seed 5 -n 30 "Tell me something.")" "$greedy"
 echo "Tell me something." >"$TMPDIR/prompt"
 same "$("$FACET" run -q --ignore-end -m "$M" --temp 0 -n 30 <"$TMPDIR/prompt")" "$greedy" "standard input"
 same "$("$FACET" run -q --ignore-end -m "$M" --temp 0 -n 30 - <"$TMPDIR/prompt")" "$greedy" "standard input as -"
+# nothing was asked: no answer, before any model is opened
+refuses 2 'the prompt is empty: standard input has nothing in it' "empty standard input" "$FACET" run -m "$M"
+says "$err" 'Give a text' "empty standard input"
+refuses 2 'the prompt is empty' "empty standard input as -" "$FACET" run -m no-such-model -
+refuses 2 'the prompt is empty' "nothing to go on with from standard input" "$FACET" run -m "$M" --raw
+refuses 2 'the prompt is empty: PROMPT has no words in it' "an empty prompt" "$FACET" run -m "$M" ''
+refuses 2 'the prompt is empty' "a prompt of blanks" "$FACET" run -m "$M" "$(printf ' \t\n ')"
+printf ' \n\n' >"$TMPDIR/blank"
+timeout 60 "$FACET" run -m "$M" <"$TMPDIR/blank" >"$out" 2>"$err"
+code=$?
+expect 2 "a file of blanks"
+run "$FACET" run -q -m "$M" --raw -n 4 --ignore-end ''
+expect 0 "raw text from nothing"
+[ -s "$out" ] && fine || wrong "raw text from nothing has no answer"
 echo '{"messages": [{"role": "user", "content": "Tell me something."}]}' >"$TMPDIR/chat.json"
 same "$(answer -m "$M" --temp 0 -n 30 --chat "$TMPDIR/chat.json")" "$greedy" "a conversation from a file"
 [ "$(answer -m "$M" --temp 0 -n 30 --system "Be brief." "Tell me something.")" != "$greedy" ] && fine || wrong "system instructions changed nothing"
@@ -112,6 +126,8 @@ done
 : | timeout 60 "$FACET" chat -m "$M" >"$out" 2>"$err"
 code=$?
 expect 0 "an empty chat"
+same "$(cat "$out")" "" "the answers of an empty chat"
+lacks "$err" "answer" "an empty chat"
 printf '/save /proc/facet-no-such/x\nhi\n' | timeout 60 "$FACET" chat -q -m "$M" >"$out" 2>"$err"
 code=$?
 expect 1 "a chat that cannot save"
