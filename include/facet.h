@@ -128,7 +128,8 @@ typedef struct facet_engine_opts {
     int32_t chunk;                   /* most tokens of one step, all requests together; 0: 512 */
     facet_kv kv;                     /* number type of the cache */
     int     threads;                 /* 0: one per core */
-    const char *isa;                 /* highest instruction set: "ref", "avx2", ...; NULL: $FACET_ISA, then all there are */
+    const char *isa;                 /* highest instruction set: "ref", "avx2", ...; NULL: $FACET_ISA, then all there are.
+                                      * One that build or machine lacks is refused: E_UNSUPPORTED */
     bool    exact;                   /* reference arithmetic in f32 */
 } facet_engine_opts;
 

@@ -5,6 +5,21 @@
 #include "kern/kern_int.h"
 #include "os/cpu.h"
 
+uint32_t kern_built(void)
+{
+    uint32_t mask = CPU_REF;
+#ifdef FC_KERN_avx2
+    mask |= CPU_AVX2;
+#endif
+#ifdef FC_KERN_avx512
+    mask |= CPU_AVX512;
+#endif
+#ifdef FC_KERN_neon
+    mask |= CPU_NEON;
+#endif
+    return mask;
+}
+
 void kern_init(kern *k, uint32_t isa_mask)
 {
     uint32_t isa = cpu_isa_found();

@@ -80,6 +80,8 @@ typedef struct kern {
 /* Fills the table: reference first, then each wider family that the mask allows and the CPU has.
  * mask 0: everything the CPU has. */
 void kern_init(kern *k, uint32_t isa_mask);
+/* The sets that this build has kernels for, whatever the machine. */
+uint32_t kern_built(void);
 /* Which family won for the fast product of a type: "ref", "avx2", ...; NULL when the type cannot be a weight. */
 const char *kern_family(const kern *k, dtype t);
 

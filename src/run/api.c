@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "kern/kern.h"
 #include "os/cpu.h"
 
 #if defined __clang__
@@ -34,29 +35,14 @@ const char *facet_version(void) { return FACET_VERSION; }
 
 void facet_free(void *p) { mem_free(p); }
 
-static uint32_t isa_built(void)
-{
-    uint32_t mask = CPU_REF;
-#ifdef FC_KERN_avx2
-    mask |= CPU_AVX2;
-#endif
-#ifdef FC_KERN_avx512
-    mask |= CPU_AVX512;
-#endif
-#ifdef FC_KERN_neon
-    mask |= CPU_NEON;
-#endif
-    return mask;
-}
-
 void facet_machine_read(facet_machine *out)
 {
     *out = (facet_machine){ .compiler = COMPILER, .build = ARCH " " FLAVOUR, .cores = cpu_cores(),
                             .memory_total = cpu_memory_total(), .memory_available = cpu_memory_available() };
     cpu_model(out->cpu, sizeof out->cpu);
-    cpu_isa_names(isa_built(), out->isa_built, sizeof out->isa_built);
+    cpu_isa_names(kern_built(), out->isa_built, sizeof out->isa_built);
     cpu_isa_names(cpu_isa_machine(), out->isa_found, sizeof out->isa_found);
-    cpu_isa_names(isa_built() & cpu_isa_found(), out->isa_used, sizeof out->isa_used);
+    cpu_isa_names(kern_built() & cpu_isa_found(), out->isa_used, sizeof out->isa_used);
 }
 
 /* The public levels are the internal ones, in the same order. */

@@ -1,10 +1,29 @@
 /* The public options of an engine, checked, with every choice made. */
 #include "base/bits.h"
+#include "kern/kern.h"
 #include "os/cpu.h"
 #include "run/engine.h"
 #include "run/run_int.h"
 
 enum { PARALLEL_MAX = 256, CHUNK_DEFAULT = 512 };
+
+/* What was asked for by name must be there: another speed than the one that was meant to be measured is no answer. */
+static status choose_isa(const char *text, uint32_t *mask, err *e)
+{
+    status st = OK;
+    char missing[64], built[64], machine[64];
+    uint32_t there = kern_built() & cpu_isa_machine();
+    TRY(text ? cpu_isa_parse(text, mask, e) : cpu_isa_env(mask, e));
+    if (*mask == UINT32_MAX) *mask = there;     /* nobody asked */
+    cpu_isa_names(*mask & ~there, missing, sizeof missing);
+    cpu_isa_names(kern_built(), built, sizeof built);
+    cpu_isa_names(cpu_isa_machine(), machine, sizeof machine);
+    if (missing[0])
+        FAIL(e, E_UNSUPPORTED, "%scannot use the instruction set %s\nthis build of facet has %s; this machine has %s\nAsk for one that both have.",
+             text ? "" : "FACET_ISA: ", missing, built, machine);
+out:
+    return st;
+}
 
 status engine_translate(const facet_model *m, const facet_engine_opts *o, gemma_ctx_opts *out, err *e)
 {
@@ -26,8 +45,7 @@ status engine_translate(const facet_model *m, const facet_engine_opts *o, gemma_
     out->kv_type = o->kv == FACET_KV_DEFAULT && o->exact ? DTYPE_F32 : types[o->kv];
     out->threads = o->threads;
     out->exact = o->exact;
-    TRY(o->isa ? cpu_isa_parse(o->isa, &out->isa, e) : cpu_isa_env(&out->isa, e));
-    out->isa &= cpu_isa_machine();
+    TRY(choose_isa(o->isa, &out->isa, e));
 out:
     return st;
 }

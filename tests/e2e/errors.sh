@@ -66,6 +66,20 @@ refuses 1 'context' "a prompt longer than the context" "$FACET" run -m "$M" --ct
 refuses 1 '--ctx' "logits beyond the context" "$FACET" logits -m "$M" --ctx 3 --tokens 2,3,4,5 -o "$TMPDIR/x.npy"
 refuses 1 'token 999999999' "a token that is not there" "$FACET" logits -m "$M" --tokens 2,999999999 -o "$TMPDIR/x.npy"
 refuses 2 '--tokens' "tokens that are no numbers" "$FACET" logits -m "$M" --tokens 2,,3 -o "$TMPDIR/x.npy"
+case $("$FACET" version --json | sed -n 's/.*"build": "\([^ ]*\) .*/\1/p') in
+x86_64)  absent=neon ;;
+aarch64) absent=avx2 ;;
+*)       absent=avx2,neon ;;
+esac
+refuses 1 "cannot use the instruction set $(echo $absent | tr , ' ')" "a set that this machine lacks" "$FACET" run -m "$M" --isa $absent hi
+says "$err" 'this build of facet has ref' "a set that this machine lacks"
+refuses 1 'cannot use the instruction set' "the same for logits" "$FACET" logits -m "$M" --isa $absent --tokens 2,3 -o "$TMPDIR/x.npy"
+FACET_ISA=$absent refuses 1 'FACET_ISA: cannot use the instruction set' "the same from the environment" "$FACET" run -m "$M" hi
+# a set that is known but that no kernel is written for is not there either
+built=$("$FACET" version --json | sed -n 's/.*"isa_built": "\(.*\)",/\1/p')
+for set in avx2 avx512 bf16 amx neon; do
+    case " $built " in *" $set "*) ;; *) refuses 1 "$set" "--isa $set without kernels" "$FACET" run -m "$M" --isa $set hi ;; esac
+done
 refuses 2 '--bias' "a bias that is none" "$FACET" run -m "$M" --bias 12 hi
 refuses 1 'cannot bias token' "a bias for a token that is not there" "$FACET" run -m "$M" --bias 99999999=1 hi
 refuses 1 'stop text' "an empty stop text" "$FACET" run -m "$M" --stop '' hi
