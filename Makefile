@@ -31,10 +31,11 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -iquote src $(WARN) $(opt.$(CONFIG
 LDLIBS += -lm -pthread
 
 # ---- instruction sets: the folder name picks the flags ----------------------
-isas.x86_64  := avx2 avx512
+isas.x86_64  := avx2 avx512 amx
 isas.aarch64 := neon
 isa.avx2   := -mavx2 -mfma -mf16c
 isa.avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c
+isa.amx    := $(isa.avx512) -mamx-tile -mamx-int8
 isa.neon   := -march=armv8.2-a+dotprod+fp16
 
 # ---- libraries; a cross build looks at its own machine's ---------------------
@@ -60,7 +61,7 @@ TESTSRC := $(wildcard tests/unit/test_*.c tests/kern/check_*.c tests/fault/fault
 TESTS   := $(TESTSRC:%.c=$(B)/%)
 GENS    := $(patsubst %.c,$(B)/%,$(wildcard tests/gen/mk_*.c))
 SUPPORT := $(B)/tests/support.a
-SUPOBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+SUPOBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c) $(foreach k,$(KDIRS),$(wildcard tests/support/$(k)/*.c)))
 SCRIPTS := $(sort $(wildcard tests/e2e/*.sh))
 FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZ:%=$(B)/tests/fuzz/replay_%)

@@ -14,6 +14,9 @@ uint32_t kern_built(void)
 #ifdef FC_KERN_avx512
     mask |= CPU_AVX512;
 #endif
+#ifdef FC_KERN_amx
+    mask |= CPU_AMX;
+#endif
 #ifdef FC_KERN_neon
     mask |= CPU_NEON;
 #endif
@@ -32,6 +35,9 @@ void kern_init(kern *k, uint32_t isa_mask)
 #endif
 #ifdef FC_KERN_avx512
     if (isa & CPU_AVX512) kern_avx512_fill(k);
+#endif
+#ifdef FC_KERN_amx
+    if (isa & CPU_AMX) kern_amx_fill(k);
 #endif
 #ifdef FC_KERN_neon
     if (isa & CPU_NEON) kern_neon_fill(k);

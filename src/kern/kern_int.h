@@ -7,6 +7,7 @@
 void kern_ref_fill(kern *k);
 void kern_avx2_fill(kern *k);
 void kern_avx512_fill(kern *k);
+void kern_amx_fill(kern *k);          /* on top of avx512 */
 void kern_neon_fill(kern *k);
 
 /* A piece of an activation row in form KERN_ACT_Q8: value i is q[i] * d[i / 32].  The sums of 16 codes serve the types

@@ -19,8 +19,14 @@
 #include "base/bits.h"
 #include "kern/kern_int.h"
 
+#ifndef SIMD_TILES
+#define SIMD_TILES 0              /* no tile registers */
+#endif
+
 enum {
     TILE_R = SIMD_LANES,          /* rows of a tile */
+    TILE_WIDE_T = 16,             /* tokens that tile registers take at once (tile_wide.h) */
+    TILE_NT = SIMD_TILES ? TILE_WIDE_T : SIMD_NT,
     TILE_BLOCK = 64 / TILE_R,     /* tiles unpacked together when there are many tokens */
     TILE_T = 256,                 /* tokens that pass over a panel before the next rows */
     DIRECT_T = 3,                    /* tokens that need no panels (tile_direct.h) */
@@ -34,8 +40,8 @@ typedef struct tile_panel {
 
 /* What a step of NT tokens needs of the activations' sums: [token][group]. */
 typedef struct tile_prep {
-    int32_t init[SIMD_NT][16];    /* -offset * sum of codes */
-    float   sx[SIMD_NT][16];      /* d * sum of codes */
+    int32_t init[TILE_NT][16];    /* -offset * sum of codes */
+    float   sx[TILE_NT][16];      /* d * sum of codes */
 } tile_prep;
 
 /* What 256 columns of one token need of its activations where there is no panel. */
@@ -58,7 +64,7 @@ typedef struct tile_type {
     bool    has_min;
     /* 256 columns (or the first `groups` * 32) of TILE_R rows, stride bytes apart */
     void  (*unpack)(const struct tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p);
-    /* acc[t][row] += product, t < nt <= SIMD_NT; nt 0: two panels and SIMD_PAIR_NT tokens */
+    /* acc[t][row] += product, t < nt <= SIMD_NT or nt == TILE_NT; nt 0: two panels and SIMD_PAIR_NT tokens */
     void  (*micro)(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc);
     const tile_direct *direct;          /* [DIRECT_T] by number of tokens; NULL: always panels */
 } tile_type;
@@ -140,14 +146,25 @@ _Static_assert(sizeof(tile_scratch) + 64 <= KERN_TILE_SCRATCH, "scratch, room fo
         TILE_EACH(RT, NT) simd_store(out + (i * TILE_T + t) * TILE_R, acc[i][t]);                                         \
     }
 
-/* One kind of panel: a step for each number of tokens up to SIMD_NT, and one for pairs of panels. */
+#if SIMD_TILES
+#include "kern/tile_wide.h"
+#else
+#define TILE_WIDE(kind, GROUP, MIN_)
+#define TILE_WIDE_CASE(kind)
+static inline void simd_tiles_begin(void) {}
+static inline void simd_tiles_end(void) {}
+#endif
+
+/* One kind of panel: a step for each number of tokens up to SIMD_NT, one for pairs of panels, and one on tile registers. */
 #define TILE_MICRO(kind, GROUP, MIN_, WIDE, DEPTH)                                                                        \
+    TILE_WIDE(kind, GROUP, MIN_)                                                                                          \
     SIMD_EACH_NT(TILE_STEP_, kind, GROUP, MIN_, WIDE, DEPTH)                                                              \
     TILE_STEP(kind##_pair, 2, SIMD_PAIR_NT, GROUP, MIN_, WIDE, DEPTH)                                                     \
     static void kind(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc) \
     {                                                                                                                     \
         switch (nt) {                                                                                                     \
             SIMD_EACH_NT(TILE_CASE_, kind, GROUP, MIN_, WIDE, DEPTH)                                                      \
+            TILE_WIDE_CASE(kind)                                                                                          \
         default: kind##_pair(p, groups, x, x_bytes, prep, acc);                                                           \
         }                                                                                                                 \
     }
@@ -224,8 +241,9 @@ static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, i
         if (more) tile_prefetch(w + ahead + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
         for (int64_t t = 0; t < T;) {
             /* Two panels at a time share the loads of activations, but need the registers of more tokens. */
-            bool pair = tiles % 2 == 0 && SIMD_PAIR_NT > 1 && (T - t == SIMD_PAIR_NT || T - t >= SIMD_PAIR_NT + 4);
-            int nt = pair ? SIMD_PAIR_NT : (int)MIN(T - t, SIMD_NT);
+            bool all = SIMD_TILES && T - t >= TILE_WIDE_T;
+            bool pair = !all && tiles % 2 == 0 && SIMD_PAIR_NT > 1 && (T - t == SIMD_PAIR_NT || T - t >= SIMD_PAIR_NT + 4);
+            int nt = all ? TILE_WIDE_T : pair ? SIMD_PAIR_NT : (int)MIN(T - t, SIMD_NT);
             const kern_q8 *v = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;
             tile_prepare(tt, v, x_bytes, nt, &s->prep);
             for (int i = 0; i < tiles; i += pair ? 2 : 1)
@@ -242,6 +260,7 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
     int64_t wide = T >= 4 ? TILE_BLOCK : 1, chunks = cols / 256;
     bool direct = tt->direct && T <= DIRECT_T && rows >= TILE_R && chunks * T <= DIRECT_PREP;
     if (direct) tile_prepare_direct(tt, x, x_bytes, (int)T, chunks, s->direct_prep);
+    if (T >= TILE_WIDE_T) simd_tiles_begin();
     for (int64_t t0 = 0; t0 < T; t0 += TILE_T) {
         int64_t nt = MIN(T - t0, TILE_T);
         for (int64_t r = 0, next; r < rows; r = next) {
@@ -256,6 +275,7 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
                     memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(few ? few : TILE_R) * sizeof(float));
         }
     }
+    if (T >= TILE_WIDE_T) simd_tiles_end();
 }
 
 #endif

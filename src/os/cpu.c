@@ -21,7 +21,7 @@ static const struct { const char *name; uint32_t bit, with; } levels[] = {
     { "avx2",   CPU_AVX2,   CPU_REF | CPU_AVX2 },
     { "avx512", CPU_AVX512, CPU_REF | CPU_AVX2 | CPU_AVX512 },
     { "bf16",   CPU_BF16,   CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 },
-    { "amx",    CPU_AMX,    CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 | CPU_AMX },
+    { "amx",    CPU_AMX,    CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX },
     { "neon",   CPU_NEON,   CPU_REF | CPU_NEON },
 };
 

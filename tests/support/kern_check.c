@@ -22,6 +22,7 @@ int check_families(check_family out[8])
         {"ref", CPU_REF, CPU_REF},
         {"avx2", CPU_REF | CPU_AVX2, CPU_AVX2},
         {"avx512", CPU_REF | CPU_AVX2 | CPU_AVX512, CPU_AVX512},
+        {"amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX, CPU_AMX},
         {"neon", CPU_REF | CPU_NEON, CPU_NEON},
     };
     int n = 0;
@@ -30,6 +31,13 @@ int check_families(check_family out[8])
             out[n].name = all[i].name;
             kern_init(&out[n++].k, all[i].mask);
         }
+#ifdef FC_KERN_amx
+    if (cpu_isa_found() & CPU_AVX512) {
+        out[n].name = "amx, tiles in C";
+        kern_init(&out[n].k, CPU_REF | CPU_AVX2 | CPU_AVX512);
+        check_fill_amx_in_c(&out[n++].k);
+    }
+#endif
     if (n < 2) check_fail("this machine has no family besides the reference: nothing to compare");
     return n;
 }

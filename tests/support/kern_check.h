@@ -12,6 +12,8 @@ typedef struct check_family { const char *name; kern k; } check_family;
 /* The reference first, then every wider family that this machine has; never fewer than two: a machine without any
  * fails the program (nothing would be compared).  Returns the number. */
 int check_families(check_family out[8]);
+/* The AMX family with tile instructions acted out in C (support/amx/); needs AVX-512. */
+void check_fill_amx_in_c(kern *k);
 
 /* n bytes that end (or start) right at an unreadable page.  Freed by check_free. */
 void *check_guarded(size_t n);
