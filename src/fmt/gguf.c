@@ -1,5 +1,6 @@
 #include "fmt/gguf.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -72,6 +73,20 @@ static int64_t part_i64(const gguf_part *p, const char *key, int64_t fallback)
     return v && v->type != GGUF_ARRAY && gguf_item_i64(v, 0, &n, NULL) == OK ? n : fallback;
 }
 
+/* Opens shard `no` of `count`, which another shard has promised. */
+static status open_shard(gguf_part *out, const char *path, int64_t no, int64_t count, err *e)
+{
+    err why = { 0 };
+    status st = open_part(out, path, &why);
+    if (st != E_IO) {
+        if (e && st != OK) *e = why;
+        return st;
+    }
+    errno = why.os_errno;
+    return err_set(e, E_IO, "could not open \"%s\"\nit is part %" PRId64 " of %" PRId64 " of the model: %s\nPut all parts into one folder, with their original names.",
+                   path, no + 1, count, why.why);
+}
+
 /* Opens every shard of the set that `first` (opened from path) belongs to, first included. */
 static status open_shards(gguf_file *g, str path, int64_t no, int64_t count, err *e)
 {
@@ -91,7 +106,7 @@ static status open_shards(gguf_file *g, str path, int64_t no, int64_t count, err
     for (int64_t i = 0; i < count; i++) {
         name = shard_path(path, i, count);
         if (!name) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", path.p);
-        if (i != no) TRY(open_part(&parts[i], name, e));
+        if (i != no) TRY(open_shard(&parts[i], name, i, count, e));
         if (part_i64(&parts[i], "split.no", -1) != i || part_i64(&parts[i], "split.count", -1) != count)
             FAIL(e, E_FORMAT, "\"%s\" is not part %" PRId64 " of %" PRId64 "\nits keys \"split.no\" and \"split.count\" say otherwise", name, i + 1, count);
         mem_free(name);

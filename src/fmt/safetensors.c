@@ -1,5 +1,6 @@
 #include "fmt/safetensors.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -263,6 +264,22 @@ out:
     return st;
 }
 
+/* Opens files[which] of the `count` that an index names, in any order: people count them by name. */
+static status open_named(part *out, const char *path, const char *const *files, int64_t which, int64_t count, err *e)
+{
+    err why = { 0 };
+    int64_t no = 1;
+    for (int64_t i = 0; i < count; i++) no += strcmp(files[i], files[which]) < 0;
+    status st = part_open(out, path, &why);
+    if (st != E_IO) {
+        if (e && st != OK) *e = why;
+        return st;
+    }
+    errno = why.os_errno;
+    return err_set(e, E_IO, "could not open \"%s\"\nit is part %" PRId64 " of %" PRId64 " of the model, as its index says: %s\nPut all parts into the folder, with their original names.",
+                   path, no, count, why.why);
+}
+
 static status open_parts(st_file **out, const char *dir, const json_t *weight_map, err *e)
 {
     status st = OK;
@@ -278,7 +295,7 @@ static status open_parts(st_file **out, const char *dir, const json_t *weight_ma
     for (int64_t i = 0; i < count; i++) {
         path = file_join(dir, files[i]);
         if (!path) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", dir);
-        TRY(part_open(&s->parts[i], path, e));
+        TRY(open_named(&s->parts[i], path, files, i, count, e));
         mem_free(path);
         path = NULL;
     }

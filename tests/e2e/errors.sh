@@ -39,6 +39,9 @@ echo '{"model_type": "llama"}' >"$TMPDIR/folder/config.json"
 refuses 1 'llama' "a folder of another architecture" "$FACET" run -m "$TMPDIR/folder" hi
 echo '{"model_type": ' >"$TMPDIR/folder/config.json"
 refuses 1 'config.json' "a broken config.json" "$FACET" run -m "$TMPDIR/folder" hi
+cp -r tests/golden/e4b/model "$TMPDIR/e4b" && rm "$TMPDIR/e4b/model-00002-of-00003.safetensors"
+refuses 1 'e4b/model-00002-of-00003.safetensors": it is part 2 of 3 of the model' "a folder without one of its files" "$FACET" run -m "$TMPDIR/e4b" hi
+says "$err" 'No such file' "a folder without one of its files"
 if [ "$(id -u)" -ne 0 ]; then
     cp "$M" "$TMPDIR/secret.gguf" && chmod 0 "$TMPDIR/secret.gguf"
     refuses 1 'ermission denied' "a file that may not be read" "$FACET" run -m "$TMPDIR/secret.gguf" hi

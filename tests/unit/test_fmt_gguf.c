@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -258,15 +259,23 @@ static void write_shard(const char *dir, int name_no, uint16_t no, uint16_t coun
 static void shards_are_one_file(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/facet-gguf-XXXXXX", path[256], other[256];
+    char dir[] = "/tmp/facet-gguf-XXXXXX", path[256], other[256], away[256];
     err e;
     gguf_file *g = NULL;
     assert_non_null(mkdtemp(dir));
+    snprintf(away, sizeof away, "%s/away", dir);
     snprintf(path, sizeof path, "%s/m-00001-of-00002.gguf", dir);
     snprintf(other, sizeof other, "%s/m-00002-of-00002.gguf", dir);
     write_shard(dir, 1, 0, 2, "a", 2);
     assert_fails(gguf_open(&g, path, &e), E_IO, &e, "m-00002-of-00002.gguf");
+    assert_non_null(strstr(e.why, "part 2 of 2 of the model: No such file"));
+    assert_non_null(strstr(e.hint, "all parts"));
+    assert_int_equal(e.os_errno, ENOENT);
+    assert_int_equal(gguf_open(&g, path, NULL), E_IO);
     write_shard(dir, 2, 1, 2, "b", 2);
+    assert_int_equal(rename(path, away), 0);
+    assert_fails(gguf_open(&g, other, &e), E_IO, &e, "part 1 of 2 of the model: No such file");
+    assert_int_equal(rename(away, path), 0);
     const char *const ways[] = { path, other };   /* any part opens the set */
     for (int i = 0; i < 2; i++) {
         assert_ok(gguf_open(&g, ways[i], &e), &e);

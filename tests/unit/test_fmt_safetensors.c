@@ -141,6 +141,10 @@ static void sharded_folders(void **state)
         { "{\"weight_map\":{\"a\":7}}", E_FORMAT, "same folder" },
         { "{\"weight_map\":{\"c\":\"x1.safetensors\"}}", E_FORMAT, "\"c\" is not in \"x1.safetensors\"" },
         { "{\"weight_map\":{\"a\":\"x3.safetensors\"}}", E_IO, "x3.safetensors" },
+        /* counted by name, whatever stands first */
+        { "{\"weight_map\":{\"a\":\"x3.safetensors\",\"b\":\"x1.safetensors\"}}", E_IO, "part 2 of 2 of the model, as its index says: No such file" },
+        { "{\"weight_map\":{\"b\":\"x2.safetensors\",\"a\":\"x0.safetensors\"}}", E_IO, "part 1 of 2 of the model" },
+        { "{\"weight_map\":{\"b\":\"x2.safetensors\",\"a\":\"x0.safetensors\"}}", E_IO, "/x0.safetensors\"" },
         { "{\"weight_map\":{}}", E_FORMAT, "names no file" },
         { "{}", E_FORMAT, "\"weight_map\" is missing" },
         { "[", E_FORMAT, "not valid JSON" } };
