@@ -58,7 +58,7 @@ status setup_model(const args *a, facet_model **out, err *e)
     char *path = NULL;
     status st = setup_path(a, &path, e);
     if (st != OK) return st;
-    if (!args_flag(a, "quiet")) tty_progress("loading", 0, path);
+    if (!args_flag(a, "quiet")) tty_progress("loading", -1, path);
     st = facet_model_open(out, &(facet_model_opts){ .path = path }, e);
     tty_progress_done();
     mem_free(path);

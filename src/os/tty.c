@@ -39,8 +39,9 @@ void tty_progress(const char *what, double fraction, const char *detail)
     if (!tty_is(STDERR_FILENO) || (shown && now - shown_at < 0.1)) return;
     char line[256];
     int limit = tty_width() - 1;
-    double percent = fraction < 0 ? 0 : fraction > 1 ? 100 : 100 * fraction;
-    int n = snprintf(line, sizeof line, "\r\033[K%s %3.0f %%%s%s", what, percent, detail ? "  " : "", detail ? detail : "");
+    char percent[16] = "";
+    if (fraction >= 0) snprintf(percent, sizeof percent, " %3.0f %%", fraction > 1 ? 100 : 100 * fraction);
+    int n = snprintf(line, sizeof line, "\r\033[K%s%s%s%s", what, percent, detail ? "  " : "", detail ? detail : "");
     int cap = limit + 4 < (int)sizeof line - 1 ? limit + 4 : (int)sizeof line - 1;   /* 4: the control bytes */
     put(line, n < cap ? n : cap);
     shown = true;

@@ -8,7 +8,7 @@
 bool tty_is(int fd);
 bool tty_colors(int fd);     /* a terminal, and NO_COLOR is not set */
 int  tty_width(void);        /* columns, 80 when unknown */
-/* "loading  43 % ..." rewritten in place, at most 10 times a second; done clears the line. */
+/* "reading the prompt  43 %  ..." (a fraction below 0: no percentage, it is not known) rewritten in place, at most 10 times a second; done clears the line. */
 void tty_progress(const char *what, double fraction, const char *detail);
 void tty_progress_done(void);
 

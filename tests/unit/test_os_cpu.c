@@ -171,8 +171,10 @@ static void progress_on_a_terminal(void **state)
     tty_progress("loading", 0.43, "2 GB");
     tty_progress("loading", 0.44, "2 GB");   /* too soon: not shown */
     tty_progress_done();
+    tty_progress("loading", -1, "x.gguf");   /* how far is not known: no figure */
+    tty_progress_done();
     dup2(saved, 2);
-    static const char want[] = "\r\033[Kloading  43 %  2 GB\r\033[K";
+    static const char want[] = "\r\033[Kloading  43 %  2 GB\r\033[K" "\r\033[Kloading  x.gguf\r\033[K";
     char got[200] = "";
     size_t n = 0;
     struct pollfd ready = { .fd = master, .events = POLLIN };
