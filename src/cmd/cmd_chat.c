@@ -1,4 +1,5 @@
 /* facet chat: turns at the terminal, or one answer per line of a pipe. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -249,7 +250,7 @@ static status converse(chat *c, edit *in, err *e)
         if (message.len == 0 || strspn(message.data, " \t") == message.len) continue;
         if (is_verb(message.data, &verb, &rest)) st = verbs[verb].run(c, rest, e);
         else st = looks_like_verb(message.data) ? unknown_verb(message.data, e) : turn(c, &message, e);
-        if (st == E_IO && !c->terminal) goto out;
+        if (st == E_IO && e->os_errno == EPIPE) goto out;       /* nobody reads the answers any more */
         if (st == E_CANCELLED && !c->terminal) goto out;
         if (st != OK && st != E_CANCELLED) {
             if (!c->terminal) goto out;

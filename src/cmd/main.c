@@ -1,13 +1,17 @@
 /* The program: finds the command, maps its status to an exit code. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/json.h"
 #include "cmd/opt.h"
 
-enum { EXIT_FINE = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_INTERRUPT = 130 };
+enum { EXIT_FINE = 0, EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_INTERRUPT = 130, EXIT_PIPE = 141 };
 
 #define CMD(name) &cmd_##name,
 const cmd *const cmd_all[] = {
@@ -29,10 +33,20 @@ static void print_error(const err *e)
     if (e->hint[0]) fprintf(stderr, "  %s\n", e->hint);
 }
 
+/* Whoever read our output has seen enough ("facet run ... | head"): we end as other programs do, by SIGPIPE (141 in a
+ * shell), without a word.  The signal is ignored until here, so that what a command began is cleaned up first. */
+static int end_by_pipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+    return EXIT_PIPE;                  /* when the signal is blocked */
+}
+
 static int finish(status st, const args *a, const err *e)
 {
     if (st == OK) return EXIT_FINE;
     if (st == E_CANCELLED) return EXIT_INTERRUPT;
+    if (st == E_IO && e->os_errno == EPIPE) return end_by_pipe();
     print_error(e);
     if (!a || !args_usage(a)) return EXIT_ERROR;
     fprintf(stderr, "  see facet %s --help\n", args_cmd(a)->name);
@@ -49,11 +63,18 @@ static status print_help(const cmd *c, err *e)
     return st;
 }
 
+static bool reader_gone(void)
+{
+    struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP));
+}
+
 /* What was printed counts only when it arrived: a full disk is an error even for --help. */
 static status flush_output(err *e)
 {
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return OK;
-    if (errno == EPIPE) return OK;     /* the reader has seen enough */
+    if (errno == 0) errno = reader_gone() ? EPIPE : EIO;    /* an earlier write failed; stdio has forgotten why */
     return err_set(e, E_IO, "could not write to standard output\n%s", strerror(errno));
 }
 
@@ -82,8 +103,17 @@ static int run(const cmd *c, int argc, char **argv)
     return code;
 }
 
+/* A descriptor that the caller has closed would be given to the next file that is opened, and texts would land in it. */
+static void keep_closed_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) < 0) return;     /* wrong way round: use still fails */
+}
+
 int main(int argc, char **argv)
 {
+    keep_closed_streams();
+    signal(SIGPIPE, SIG_IGN);
     json_use_mem();
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";

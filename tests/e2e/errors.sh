@@ -110,6 +110,48 @@ for c in help "run --help" "version --json" "plan -m $M" "inspect $M"; do
     expect 1 "$c on a full disk"
     says "$err" 'could not write' "$c on a full disk"
 done
+# ---- nobody reads the output any more ---------------------------------------------------------------------
+# The end of other programs: by SIGPIPE, quietly, whoever ignored that signal before.
+mkfifo "$TMPDIR/fifo"
+exec 3<>"$TMPDIR/fifo" 4>"$TMPDIR/fifo" 3<&-      # 4: a pipe that nobody reads
+echo '{"messages": [{"role": "user", "content": "Hi"}]}' >"$TMPDIR/chat.json"
+printf 'Hi\nHi again\n' >"$TMPDIR/lines"
+piped() {   # piped COMMAND...
+    for how in default ignore; do
+        timeout 60 env --$how-signal=PIPE "$@" >&4 2>"$err" <"$TMPDIR/lines"
+        code=$?
+        expect 141 "$2 into a closed pipe ($how)"
+        lacks "$err" 'facet: ' "$2 into a closed pipe ($how)"
+    done
+}
+piped "$FACET" help
+piped "$FACET" run --help
+piped "$FACET" version --json
+piped "$FACET" plan -m "$M"
+piped "$FACET" inspect --tensors "$M"
+piped "$FACET" tokenize -m "$M"
+piped "$FACET" parse -m "$M"
+piped "$FACET" render -m "$M" "$TMPDIR/chat.json"
+FACET_MODELS=$TMPDIR piped "$FACET" list
+piped "$FACET" run -m "$M" --temp 0 -n 40 --ignore-end
+piped "$FACET" run -m "$M" --temp 0 -n 4 --json
+piped "$FACET" chat -m "$M" -n 8
+piped "$FACET" logits -m "$M" --tokens 2,3 --greedy 2
+# and much output, of which the first part was taken
+head -c 300000 "$M" | base64 >"$TMPDIR/long"
+{ timeout 60 "$FACET" tokenize -m "$M" <"$TMPDIR/long" 2>"$err"; echo $? >"$TMPDIR/code"; } | head -n 1 >/dev/null
+code=$(cat "$TMPDIR/code")
+expect 141 "tokenize | head"
+same "$(cat "$err")" "" "tokenize | head"
+exec 4>&-
+# standard output closed altogether is an error like any other, and no file gets its number
+timeout 60 "$FACET" logits -q -m "$M" --tokens 2,3 --greedy 2 -o "$TMPDIR/x.npy" >&- 2>"$err"
+code=$?
+expect 1 "no standard output"
+says "$err" 'could not write to standard output' "no standard output"
+run "$FACET" logits -q -m "$M" --tokens 2,3 -o "$TMPDIR/y.npy"
+cmp -s "$TMPDIR/x.npy" "$TMPDIR/y.npy" && fine || wrong "without a standard output, texts land in the file"
+
 # a small disk of our own, where this is allowed: nothing half-written stays
 if mkdir -p "$TMPDIR/disk" && mount -t tmpfs -o size=16k none "$TMPDIR/disk" 2>/dev/null; then
     refuses 1 'No space left' "a disk that fills up" "$FACET" logits -m "$M" --tokens 2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17 -o "$TMPDIR/disk/out.npy"
