@@ -31,7 +31,8 @@ typedef enum facet_status {
     FACET_E_CANCELLED,   /* stopped on request */
     FACET_E_BUSY,        /* try again later */
     FACET_E_DEVICE,      /* the compute device failed */
-    FACET_E_INTERNAL     /* a bug in facet */
+    FACET_E_INTERNAL,    /* a bug in facet */
+    FACET_E_CONTEXT      /* prompt and answer do not fit into the context */
 } facet_status;
 
 /* what: "could not open model file \"x.gguf\""; why: "no such file"; hint: "Run \"facet list\" ...".
@@ -258,8 +259,8 @@ FACET_API facet_status facet_request_text(facet_request *r, const char *text, si
 /* Raw ids to go on with, exactly these. */
 FACET_API facet_status facet_request_tokens(facet_request *r, const int32_t *ids, size_t count, facet_error *e);
 
-/* Renders the prompt and hands the request to the engine.  E_ARG: prompt empty, malformed or longer than the
- * context; E_BUSY: the queue is full.  fn may be NULL.  After success the last event always comes. */
+/* Renders the prompt and hands the request to the engine.  E_ARG: prompt empty or malformed; E_CONTEXT: longer than
+ * the context; E_BUSY: the queue is full.  fn may be NULL.  After success the last event always comes. */
 FACET_API facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *user, facet_error *e);
 /* Any thread, any time before facet_request_free, also from a signal handler.  The last event comes within a layer. */
 FACET_API void facet_request_cancel(facet_request *r);

@@ -25,6 +25,7 @@ typedef facet_error  err;
 #define E_BUSY        FACET_E_BUSY
 #define E_DEVICE      FACET_E_DEVICE
 #define E_INTERNAL    FACET_E_INTERNAL
+#define E_CONTEXT     FACET_E_CONTEXT
 
 /* Fills *e (which may be NULL) and returns code.  Control characters in values become '?'. */
 status err_set(err *e, status code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

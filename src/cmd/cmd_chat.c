@@ -70,6 +70,8 @@ static status ask(chat *c, facet_request *r, show *s, err *e)
     st = facet_request_submit(r, show_event, s, e);
     if (st == OK) st = facet_request_wait(r, NULL, e);
     interrupt_done();
+    if (st == E_CONTEXT && json_array_size(c->messages) > 1 + (size_t)has_system(c))
+        snprintf(e->hint, sizeof e->hint, "Forget the conversation with /clear, or start the chat with a larger --ctx.");
 out:
     buf_done(&text);
     return st;

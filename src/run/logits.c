@@ -33,7 +33,7 @@ static status check_ids(const facet_model *m, const int32_t *ids, size_t count, 
     if (count == 0) FAIL(e, E_ARG, "cannot compute logits\nthere are no tokens");
     if (o->greedy < 0) FAIL(e, E_ARG, "cannot go on with %d tokens", o->greedy);
     if (count > (size_t)ctx || (size_t)o->greedy > (size_t)ctx - count)
-        FAIL(e, E_ARG, "cannot fit the tokens into the context\n%zu and %d more are asked for, it holds %d\nUse --ctx with a larger number.", count, o->greedy, ctx);
+        FAIL(e, E_CONTEXT, "cannot fit the tokens into the context\n%zu and %d more are asked for, it holds %d\nUse --ctx with a larger number.", count, o->greedy, ctx);
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= vocab) FAIL(e, E_ARG, "cannot use token %d\nthe model knows %d tokens", ids[i], vocab);
 out:

@@ -180,7 +180,7 @@ static status check_prompt(const facet_request *r, err *e)
     int32_t ctx = engine_opts(r->engine)->ctx, vocab = r->model->gemma->config.vocab;
     if (r->ids.len == 0) FAIL(e, E_ARG, "cannot answer\nthe prompt is empty");
     if (r->ids.len >= (size_t)ctx)
-        FAIL(e, E_ARG, "cannot fit the prompt into the context\nit has %zu tokens, the context holds %d and the answer needs room\n"
+        FAIL(e, E_CONTEXT, "cannot fit the prompt into the context\nit has %zu tokens, the context holds %d and the answer needs room\n"
              "Use --ctx with a larger number, or a shorter prompt.", r->ids.len, ctx);
     for (size_t i = 0; i < r->ids.len; i++)
         if (r->ids.data[i] < 0 || r->ids.data[i] >= vocab)

@@ -123,6 +123,24 @@ for line in /etc/passwd ' /claer' /2; do
     expect 0 "$line"
     says "$err" "answer 3 tokens" "$line"
 done
+# the third turn does not fit any more; what helps is the chat's own command
+printf 'One two three four five.\nOne two three four five.\nOne two three four five.\n' |
+    timeout 60 "$FACET" chat -q -m "$M" --ctx 120 --temp 0 -n 12 --ignore-end >"$out" 2>"$err"
+code=$?
+expect 1 "a chat that fills its context"
+says "$err" 'cannot fit the prompt into the context' "a chat that fills its context"
+says "$err" 'with /clear' "a chat that fills its context"
+printf 'One two three four five.\nOne two three four five.\n/clear\nOne two three four five.\n' |
+    timeout 60 "$FACET" chat -m "$M" --ctx 120 --temp 0 -n 12 --ignore-end >"$out" 2>"$err"
+code=$?
+expect 0 "a chat that is cleared in time"
+same "$(grep -c 'answer 12 tokens' "$err")" 3 "answers of a chat that is cleared in time"
+long=$(seq -s ' ' 40)
+echo "$long" | timeout 60 "$FACET" chat -q -m "$M" --ctx 80 >"$out" 2>"$err"
+code=$?
+expect 1 "a first message longer than the context"
+says "$err" 'a shorter prompt' "a first message longer than the context"
+lacks "$err" '/clear' "a first message longer than the context"
 : | timeout 60 "$FACET" chat -m "$M" >"$out" 2>"$err"
 code=$?
 expect 0 "an empty chat"

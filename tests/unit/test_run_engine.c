@@ -288,7 +288,7 @@ static void limits_are_told(void **state)
     assert_ok(facet_request_new(&r, g, &s, &e), &e);
     assert_fails(facet_request_submit(r, NULL, NULL, &e), E_ARG, &e, "no messages");
     assert_ok(facet_request_tokens(r, ids, 40, &e), &e);
-    assert_fails(facet_request_submit(r, NULL, NULL, &e), E_ARG, &e, "context");
+    assert_fails(facet_request_submit(r, NULL, NULL, &e), E_CONTEXT, &e, "context");
     assert_fails(facet_request_message(r, FACET_USER, "x", 1, &e), E_ARG, &e, "raw text");
     assert_fails(facet_request_wait(r, NULL, &e), E_ARG, &e, "not submitted");
     facet_request_free(r);
