@@ -108,6 +108,9 @@ const float *gemma_ctx_layer_input(const gemma_ctx *x, int32_t layer);
 /* K and V that later layers read too: f32, [heads][row_max][d]; E_ARG for other layers. */
 status gemma_ctx_shared_kv(const gemma_ctx *x, int32_t layer, const float **k, const float **v, err *e);
 
+/* Experts of a layer whose weights the steps of this context have read: one that several rows of a step chose counts once. */
+uint64_t gemma_ctx_experts_read(const gemma_ctx *x, int32_t layer);
+
 /* Asks a running step, or the next one, to stop: it returns E_CANCELLED within a layer. Any thread. */
 void gemma_ctx_interrupt(gemma_ctx *x);
 

@@ -186,6 +186,7 @@ static status layout(gemma_ctx *x, err *e)
     TRY(rope_layout(&x->rope_sliding, c, false, &x->small, e));
     if (rebuilds_keys(x)) TRY(arena_array(&x->kv_memory, &x->key_rope, (size_t)x->o.ctx * 2 * (size_t)x->rope_full.pairs, e));
     TRY(layout_rows(x, &x->small, e));
+    if (c->expert_count) TRY(arena_array(&x->small, &x->experts_read, c->layer_count, e));
     TRY(layout_bufs(x, &x->memory, e));
 out:
     return st;
@@ -274,6 +275,8 @@ void gemma_ctx_tap(gemma_ctx *x, gemma_tap_fn fn, void *user)
     x->tap = fn;
     x->tap_user = user;
 }
+
+uint64_t gemma_ctx_experts_read(const gemma_ctx *x, int32_t layer) { return x->experts_read ? x->experts_read[layer] : 0; }
 
 void gemma_ctx_interrupt(gemma_ctx *x) { atomic_store(&x->interrupt, true); }
 

@@ -60,6 +60,7 @@ struct gemma_ctx {
     gemma_rows rows;
     gemma_bufs b;
     dev_product *products;
+    uint64_t *experts_read;          /* [L], NULL without experts */
     gemma_adapter *adapters;
     gemma_tap_fn tap;
     void *tap_user;

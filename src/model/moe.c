@@ -94,6 +94,7 @@ status moe_run(gemma_ctx *x, int32_t layer, const layer_weights *w, err *e)
     d->op->gelu_mul(d, x->b.slot_gate, Fe, x->b.slot_up, Fe, slots, Fe, x->b.slot_gate, Fe);
     TRY(expert_products(x, layer, NULL, true, &n, e));
     d->op->mul(d, x->products, n);
+    x->experts_read[layer] += (uint64_t)n;
     d->op->combine(d, x->b.slot_out, x->b.slot, x->b.weight, T, c->expert_used, H, x->b.out);
     gemma_int_tap_normed(x, layer, "ffn_experts", x->b.out, w->post_ffn_norm_2);
     d->op->norm_add(d, x->b.out, w->post_ffn_norm_2, c->eps, x->b.dense, 1, T, H, x->b.out);
