@@ -128,6 +128,8 @@ typedef struct facet_engine_opts {
     int32_t queue;                   /* most requests that wait; 0: 64 */
     int32_t chunk;                   /* most tokens of one step, all requests together; 0: 512 */
     facet_kv kv;                     /* number type of the cache */
+    bool    turns;                   /* requests are turns of conversations: the next one finds its place in the cache however
+                                      * long the last answer was.  Takes a window more of each sliding layer, per request */
     int     threads;                 /* 0: one per core */
     const char *isa;                 /* highest instruction set: "ref", "avx2", ...; NULL: $FACET_ISA, then all there are.
                                       * One that build or machine lacks is refused: E_UNSUPPORTED */

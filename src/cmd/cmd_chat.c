@@ -289,6 +289,7 @@ static status run(args *a, err *e)
     if (!c.messages) FAIL(e, E_NOMEM, "could not start a conversation\nout of memory");
     TRY(set_system(&c, args_text(a, "system") ? args_text(a, "system") : "", e));
     TRY(setup_engine(a, &engine, e));
+    engine.turns = true;
     TRY(setup_model(a, &m, e));
     TRY(setup_sampling_read(a, m, &sampling, e));
     c.sampling = sampling.s;

@@ -53,6 +53,7 @@ static status run(args *a, err *e)
     setup_log(a);
     TRY(setup_engine(a, &o, e));
     o.parallel = (int32_t)args_int(a, "parallel");
+    o.turns = args_flag(a, "turns");
     TRY(setup_model(a, &m, e));
     TRY(facet_plan_engine(m, &o, &p, e));
     if (args_flag(a, "json")) TRY(print_json(&p, e));
@@ -64,6 +65,8 @@ out:
 
 static const opt options[] = {
     { "parallel", 0, OPT_INT, .argument = "N", .value = "1", .min = 1, .max = 256, .group = "Context", .help = "Conversations held at once." },
+    { "turns", 0, OPT_FLAG, .group = "Context",
+      .help = "Count what \"facet chat\" keeps to find the end of a prompt again after a long answer." },
     { "json", 0, OPT_FLAG, .group = "Output", .help = "For programs." },
     { 0 } };
 

@@ -39,6 +39,7 @@ typedef struct gemma_ctx_opts {
     uint32_t isa;              /* mask, 0: all that the machine has */
     bool    exact;             /* f32 activations and reference kernels */
     bool    no_cache;          /* one step is the whole of every sequence; keeps layer inputs (training) */
+    bool    marks;             /* room for gemma_seq_mark: in each sliding layer window + 15 rows a sequence */
     bool    keep_k;            /* K = V layers store K too, instead of rebuilding it (for comparison) */
 } gemma_ctx_opts;
 
@@ -88,8 +89,12 @@ status gemma_step(gemma_ctx *x, const gemma_row *rows, int32_t T, float *logits,
 status  gemma_seq_new(gemma_ctx *x, int32_t *seq, err *e);          /* E_BUSY when seq_max are alive */
 void    gemma_seq_free(gemma_ctx *x, int32_t seq);
 int32_t gemma_seq_length(const gemma_ctx *x, int32_t seq);
-/* Forgets the last n tokens; n <= 16 always works, more only while no window has wrapped: else E_ARG. */
+/* Forgets the last n tokens; n <= 16 always works, more only while no window has wrapped, or to the mark: else E_ARG. */
 status  gemma_seq_take_back(gemma_ctx *x, int32_t seq, int32_t n, err *e);
+/* The sequence can go back to its present length, and to the 16 before it, however long it becomes: instead of the last
+ * mark, and until it is taken back further.  A fork or a restored sequence has none.  Needs gemma_ctx_opts.marks: E_ARG. */
+status  gemma_seq_mark(gemma_ctx *x, int32_t seq, err *e);
+int32_t gemma_seq_marked(const gemma_ctx *x, int32_t seq);          /* the length, 0: none */
 /* A new sequence with the same content; full-attention pages are shared, rings copied. */
 status  gemma_seq_fork(gemma_ctx *x, int32_t from, int32_t *to, err *e);
 /* Whole state of a sequence as bytes (checksummed), and back into a new sequence. */

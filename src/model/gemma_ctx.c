@@ -180,7 +180,8 @@ static status layout(gemma_ctx *x, err *e)
 {
     const gemma_config *c = gemma_int_config(x);
     status st = OK;
-    kv_opts ko = { .type = x->o.kv_type, .ctx = x->o.ctx, .seq_max = x->o.seq_max, .row_max = x->o.row_max, .keep_k = x->o.keep_k, .no_cache = x->o.no_cache };
+    kv_opts ko = { .type = x->o.kv_type, .ctx = x->o.ctx, .seq_max = x->o.seq_max, .row_max = x->o.row_max, .keep_k = x->o.keep_k, .no_cache = x->o.no_cache,
+                   .marks = x->o.marks };
     TRY(kv_layout(&x->cache, c, &ko, &x->kv_memory, &x->small, e));
     TRY(rope_layout(&x->rope_full, c, true, &x->small, e));
     TRY(rope_layout(&x->rope_sliding, c, false, &x->small, e));

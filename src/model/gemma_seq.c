@@ -27,8 +27,19 @@ int32_t gemma_seq_length(const gemma_ctx *x, int32_t seq)
 status gemma_seq_take_back(gemma_ctx *x, int32_t seq, int32_t n, err *e)
 {
     status st = check(x, seq, e);
-    return st != OK ? st : kv_take_back(&x->cache, seq, n, e);
+    return st != OK ? st : kv_take_back(&x->cache, x->dev, seq, n, e);
 }
+
+status gemma_seq_mark(gemma_ctx *x, int32_t seq, err *e)
+{
+    status st = check(x, seq, e);
+    if (st != OK) return st;
+    if (!x->o.marks) return err_set(e, E_ARG, "cannot mark a place in a sequence\nthis context has no room for marks");
+    kv_mark(&x->cache, seq);
+    return OK;
+}
+
+int32_t gemma_seq_marked(const gemma_ctx *x, int32_t seq) { return check(x, seq, NULL) == OK ? x->cache.seqs[seq].mark : 0; }
 
 status gemma_seq_fork(gemma_ctx *x, int32_t from, int32_t *to, err *e)
 {

@@ -84,6 +84,7 @@ status kv_layout(kv *c, const gemma_config *g, const kv_opts *o, arena *data, ar
         }
         if (c->layers) c->layers[l] = owns(g, l) ? k : c->layers[gl->kv_source];
     }
+    TRY(arena_take(data, &c->marks, (size_t)o->seq_max, kv_mark_bytes(c), e));
 out:
     return st;
 }
@@ -156,6 +157,7 @@ void kv_reserve(kv *c, dev *d, int32_t seq, int32_t n)
         page_give(c, s->table[partial]);
         s->table[partial] = page;
     }
+    kv_mark_keep(c, d, seq, s->length + n);
     while ((int64_t)s->pages * DEV_BLOCK < (int64_t)s->length + n) s->table[s->pages++] = page_take(c);
     s->high = MAX(s->high, s->length + n);
 }
@@ -168,18 +170,18 @@ void kv_commit(kv *c, int32_t seq, int32_t n, int32_t last_block)
 
 void kv_drop(kv *c, int32_t seq) { pages_cut(c, &c->seqs[seq], c->seqs[seq].length); }
 
-/* First position whose K and V are still in the rings. */
-static int32_t ring_first(const kv *c, const kv_seq *s) { return MAX(s->oldest, s->high - c->ring_blocks * DEV_BLOCK); }
+int32_t kv_ring_first(const kv *c, const kv_seq *s) { return MAX(s->oldest, s->high - c->ring_blocks * DEV_BLOCK); }
 
-status kv_take_back(kv *c, int32_t seq, int32_t n, err *e)
+status kv_take_back(kv *c, dev *d, int32_t seq, int32_t n, err *e)
 {
     kv_seq *s = &c->seqs[seq];
     if (n < 0 || n > s->length)
         return err_set(e, E_ARG, "cannot take back %d tokens\nthe sequence has %d", n, s->length);
     int32_t length = s->length - n;
-    if (MAX(0, length - c->config->window + 1) < ring_first(c, s))
+    if (MAX(0, length - c->config->window + 1) < kv_ring_first(c, s) && !kv_mark_return(c, d, seq, length))
         return err_set(e, E_ARG, "cannot take back %d tokens\nthe sliding windows have moved on; the last %d can always be taken back\nStart the sequence again.", n,
                        KV_TAKE_BACK);
+    if (length < s->mark) kv_mark_drop(c, seq);
     s->length = length;
     s->last_block = 0;
     pages_cut(c, s, length);
@@ -201,6 +203,7 @@ status kv_fork(kv *c, dev *d, int32_t from, int32_t *to, err *e)
     memcpy(table, a->table, (size_t)a->pages * sizeof *table);
     *b = *a;
     b->table = table;
+    kv_mark_drop(c, *to);
     for (int32_t i = 0; i < b->pages; i++) c->refs[table[i]]++;
     for (int32_t l = 0; l < c->config->layer_count; l++) {
         const dev_kv *k = &c->layers[l];

@@ -22,6 +22,7 @@ typedef struct kv_opts {
     int32_t ctx, seq_max, row_max;
     bool keep_k;                 /* store K of K = V layers too */
     bool no_cache;
+    bool marks;                  /* room for kv_mark */
 } kv_opts;
 
 typedef struct kv_seq {
@@ -31,6 +32,9 @@ typedef struct kv_seq {
     int32_t oldest;              /* first position in the rings when the sequence was loaded */
     int32_t pages;               /* entries of table in use */
     int32_t last_block;          /* image block of the newest token, 0: none */
+    int32_t mark;                /* a length to go back to, 0: none */
+    int32_t mark_first;          /* first position that the rings had when it was set */
+    bool mark_saved;             /* its rows are in marks: the rings have lost them */
     int32_t *table;              /* [pages_per_seq] */
 } kv_seq;
 
@@ -40,6 +44,7 @@ typedef struct kv {
     int32_t pages_per_seq, ring_blocks;
     dev_kv *layers;              /* [L]; layers without K and V of their own are copies of their source's entry */
     kv_seq *seqs;                /* [seq_max] */
+    uint8_t *marks;              /* rows of the rings at the sequences' marks (kv_mark.c) */
     int32_t *refs;               /* [seq_max * pages_per_seq] users of a page */
     int32_t *free_pages;         /* stack */
     int32_t free_count;
@@ -58,11 +63,25 @@ void   kv_reserve(kv *c, dev *d, int32_t seq, int32_t n);
 /* The step succeeded: n more tokens count. / It failed: pages beyond the length go back. */
 void   kv_commit(kv *c, int32_t seq, int32_t n, int32_t last_block);
 void   kv_drop(kv *c, int32_t seq);
-status kv_take_back(kv *c, int32_t seq, int32_t n, err *e);
+/* Also to the mark, and to the KV_TAKE_BACK tokens before it; a mark beyond the new length is dropped. */
+status kv_take_back(kv *c, dev *d, int32_t seq, int32_t n, err *e);
 status kv_fork(kv *c, dev *d, int32_t from, int32_t *to, err *e);
 
 /* Where a sequence's tokens lie, for full and for sliding layers. */
 dev_span kv_span(const kv *c, int32_t seq, bool full);
+
+/* First position whose K and V are still in the rings. */
+int32_t kv_ring_first(const kv *c, const kv_seq *s);
+
+/* ---- the place to go back to (kv_mark.c) ---- */
+
+size_t kv_mark_bytes(const kv *c);                                /* for one sequence; 0 without kv_opts.marks */
+void   kv_mark(kv *c, int32_t seq);                               /* the present length; with kv_opts.marks only */
+/* Before positions up to high are written: copies away what that would destroy. */
+void   kv_mark_keep(kv *c, dev *d, int32_t seq, int32_t high);
+/* Puts the rings back as they were at the mark, when that serves a sequence of this length. */
+bool   kv_mark_return(kv *c, dev *d, int32_t seq, int32_t length);
+void   kv_mark_drop(kv *c, int32_t seq);
 
 /* The state of a sequence as bytes: header, rows of every layer with K and V, checksum. */
 size_t kv_save_bytes(const kv *c, int32_t seq);

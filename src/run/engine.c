@@ -123,13 +123,21 @@ static slot *choose(facet_engine *g, const facet_request *r)
     return best;
 }
 
+/* Shortens a slot's sequence to `keep` tokens; where its windows have moved on, to the end of its last prompt.  What is left. */
+static int32_t go_back(facet_engine *g, const slot *s, int32_t keep)
+{
+    const int32_t mark = gemma_seq_marked(g->ctx, s->seq), to[] = { keep, MIN(mark, keep) };
+    for (size_t i = 0; i < COUNT_OF(to); i++)
+        if (to[i] && gemma_seq_take_back(g->ctx, s->seq, s->kept_count - to[i], NULL) == OK) return to[i];
+    return 0;
+}
+
 /* The sequence with as much of the prompt as can be kept. */
 static status prepare(facet_engine *g, slot *s, facet_request *r, err *e)
 {
-    int32_t keep = shared(s, r);
-    if (s->seq >= 0 && (keep == 0 || gemma_seq_take_back(g->ctx, s->seq, s->kept_count - keep, NULL) != OK)) drop(g, s);
-    if (s->seq < 0) {
-        keep = 0;
+    int32_t keep = s->seq >= 0 ? go_back(g, s, shared(s, r)) : 0;
+    if (keep == 0) {
+        drop(g, s);
         status st = gemma_seq_new(g->ctx, &s->seq, e);
         if (st != OK) { s->seq = -1; return st; }
     }
@@ -284,6 +292,7 @@ static void settle(facet_engine *g, slot *s, float **logits)
     if (r->done <= r->prompt_count)
         output_emit(r, &(facet_event){ .kind = FACET_PROGRESS, .prompt_done = r->done, .prompt_total = r->prompt_count });
     if ((size_t)r->done < r->ids.len) return;
+    if (g->opts.marks && r->done == r->prompt_count) gemma_seq_mark(g->ctx, s->seq, NULL);
     float *row = *logits;
     *logits += r->model->gemma->config.vocab;
     if (next_token(g, r, row, &over, &how, &e) != OK) fail(g, s, &e);
@@ -464,7 +473,7 @@ void facet_engine_read_opts(const facet_engine *g, facet_engine_opts *out)
 {
     const gemma_ctx_opts *o = gemma_ctx_opts_used(g->ctx);
     *out = (facet_engine_opts){ .ctx = o->ctx, .parallel = o->seq_max, .queue = g->waiting_max, .chunk = o->row_max,
-                                .threads = o->threads, .exact = o->exact,
+                                .threads = o->threads, .exact = o->exact, .turns = o->marks,
                                 .kv = o->kv_type == DTYPE_F32 ? FACET_KV_F32 : o->kv_type == DTYPE_F16 ? FACET_KV_F16
                                     : o->kv_type == DTYPE_BF16 ? FACET_KV_BF16 : FACET_KV_Q8_0 };
 }

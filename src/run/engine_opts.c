@@ -45,6 +45,7 @@ status engine_translate(const facet_model *m, const facet_engine_opts *o, gemma_
     out->kv_type = o->kv == FACET_KV_DEFAULT && o->exact ? DTYPE_F32 : types[o->kv];
     out->threads = o->threads;
     out->exact = o->exact;
+    out->marks = o->turns;
     TRY(choose_isa(o->isa, &out->isa, e));
 out:
     return st;

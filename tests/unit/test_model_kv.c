@@ -127,6 +127,68 @@ static void take_back(void **state)
     }
 }
 
+/* However long a sequence has become since: back to the mark or up to 16 tokens before it, again and again, and what follows
+ * has the bits of a sequence that was never longer. */
+static void marks_can_be_gone_back_to(void **state)
+{
+    static const dtype types[] = { DTYPE_F16, DTYPE_F32, DTYPE_BF16 };
+    enum { AT = 150, LONG = 300 };
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        fix f;
+        err e = { 0 };
+        int32_t other[LONG], plain;
+        begin(&f, kinds[i]);
+        int32_t window = f.g.m->config.window;
+        model_tokens(other, LONG, f.V, 78);
+        assert_true(AT > window + KV_TAKE_BACK);
+        /* without a mark it cannot */
+        plain = model_seq(f.x);
+        assert_fails(gemma_seq_mark(f.x, plain, &e), E_ARG, &e, "no room for marks");
+        model_run(f.x, plain, f.tokens, AT, 64, f.got, f.V);
+        model_run(f.x, plain, other, 200, 64, f.got, f.V);
+        assert_fails(gemma_seq_take_back(f.x, plain, 200, &e), E_ARG, &e, "windows have moved on");
+        gemma_ctx_opts o = f.o;
+        o.marks = true;
+        o.kv_type = types[i];
+        gemma_ctx *x = model_ctx(f.g.m, &o);
+        int32_t seq = model_seq(x), fork;
+        model_run(x, seq, f.tokens, N, 64, f.want, f.V);     /* the cache's type changes the numbers */
+        gemma_seq_free(x, seq);
+        seq = model_seq(x);
+        assert_int_equal(gemma_seq_marked(x, seq), 0);
+        model_run(x, seq, f.tokens, AT, 64, f.got, f.V);
+        assert_ok(gemma_seq_mark(x, seq, &e), &e);
+        for (int32_t n = 100; n <= LONG; n += 100) {
+            model_run(x, seq, other, n, n == 200 ? 1 : 64, f.got, f.V);
+            assert_int_equal(gemma_seq_marked(x, seq), AT);
+            assert_ok(gemma_seq_fork(x, seq, &fork, &e), &e);
+            assert_int_equal(gemma_seq_marked(x, fork), 0);
+            gemma_seq_free(x, fork);
+            assert_ok(gemma_seq_take_back(x, seq, n, &e), &e);
+            assert_int_equal(gemma_seq_length(x, seq), AT);
+            model_run(x, seq, f.tokens + AT, 60, 60, f.got, f.V);
+            same(&f, AT, 60);
+            assert_ok(gemma_seq_take_back(x, seq, 60, &e), &e);
+        }
+        model_run(x, seq, other, 200, 64, f.got, f.V);
+        assert_fails(gemma_seq_take_back(x, seq, 200 + KV_TAKE_BACK + 1, &e), E_ARG, &e, "windows have moved on");
+        assert_ok(gemma_seq_take_back(x, seq, 200 + KV_TAKE_BACK, &e), &e);
+        assert_int_equal(gemma_seq_marked(x, seq), 0);       /* what stood between is gone */
+        model_run(x, seq, f.tokens + AT - KV_TAKE_BACK, 64, 64, f.got, f.V);
+        same(&f, AT - KV_TAKE_BACK, 64);
+        /* a mark set where windows have been put back is a mark like any other */
+        assert_ok(gemma_seq_mark(x, seq, &e), &e);
+        int32_t at = gemma_seq_length(x, seq);
+        model_run(x, seq, other, 200, 64, f.got, f.V);
+        assert_ok(gemma_seq_take_back(x, seq, 200, &e), &e);
+        model_run(x, seq, f.tokens + at, 60, 7, f.got, f.V);
+        same(&f, at, 60);
+        gemma_ctx_free(x);
+        end(&f);
+    }
+}
+
 /* Saved, loaded into another context with another ring length, and continued. */
 static void save_and_load(void **state)
 {
@@ -334,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fork_shares_the_past),  cmocka_unit_test(pages_come_back), cmocka_unit_test(take_back),
+        cmocka_unit_test(marks_can_be_gone_back_to),
         cmocka_unit_test(save_and_load),         cmocka_unit_test(failure_changes_nothing), cmocka_unit_test(element_types),
         cmocka_unit_test(eight_bits),
         cmocka_unit_test(q8_needs_whole_blocks), cmocka_unit_test(rebuilt_keys),

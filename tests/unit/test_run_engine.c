@@ -210,6 +210,45 @@ static void kept_tokens_change_nothing(void **state)
     facet_model_close(m);
 }
 
+/* A chat's next prompt has the last answer in other words (its thoughts are gone): the end of the last prompt is found again
+ * behind any answer, only what follows is computed, and nothing changes. */
+static void a_turn_reads_only_what_is_new(void **state)
+{
+    enum { FIRST = 120, BACK = 4, ANSWER = 240, NEW = 50 };
+    const char *const goldens[] = { DENSE, MOE, "tests/golden/e2b" };
+    (void)state;
+    for (size_t k = 0; k < COUNT_OF(goldens); k++) {
+        facet_model *m = open_model(goldens[k]);
+        facet_sampling s = sampling_of(m, 5, 20), longer = sampling_of(m, 6, ANSWER);
+        int32_t ids[FIRST + 2 * NEW];
+        heard h = { 0 }, again = { 0 }, fresh = { 0 };
+        for (int turns = 0; turns < 2; turns++) {
+            prompt_of(ids, FIRST + 2 * NEW, 3);
+            facet_engine_opts o = { .threads = 1, .chunk = 32, .turns = turns };
+            facet_engine *g = start(m, &o);
+            facet_engine_read_opts(g, &o);
+            assert_int_equal(o.turns, turns);
+            ask(&h, g, &longer, ids, FIRST);
+            assert_int_equal(h.count, ANSWER);
+            memmove(ids + FIRST - BACK, ids + FIRST, NEW * sizeof *ids);     /* the prompt's last tokens go, too */
+            ask(&again, g, &longer, ids, FIRST - BACK + NEW);
+            assert_int_equal(again.result.cached_tokens, turns ? FIRST - BACK : 0);
+            ask(&h, g, &s, ids, FIRST + NEW);                                /* and the turn after that */
+            assert_int_equal(h.result.cached_tokens, turns ? FIRST - BACK + NEW : 0);
+            facet_engine_stop(g);
+            g = start(m, &o);
+            ask(&fresh, g, &longer, ids, FIRST - BACK + NEW);
+            same(&again, &fresh);
+            facet_engine_stop(g);
+            g = start(m, &o);
+            ask(&fresh, g, &s, ids, FIRST + NEW);
+            same(&h, &fresh);
+            facet_engine_stop(g);
+        }
+        facet_model_close(m);
+    }
+}
+
 static void *cancel_soon(void *user)
 {
     heard *h = user;
@@ -437,7 +476,8 @@ static void the_plan_is_the_peak(void **state)
     (void)state;
     const char *const goldens[] = { DENSE, MOE, "tests/golden/e2b" };
     const facet_engine_opts opts[] = { { .threads = 2 }, { .threads = 2, .parallel = 4, .chunk = 64, .kv = FACET_KV_F32 },
-                                       { .threads = 1, .ctx = 64, .chunk = 16, .exact = true } };
+                                       { .threads = 1, .ctx = 64, .chunk = 16, .exact = true },
+                                       { .threads = 1, .chunk = 16, .parallel = 2, .turns = true } };
     for (size_t k = 0; k < COUNT_OF(goldens); k++) {
         facet_model *m = open_model(goldens[k]);
         for (size_t i = 0; i < COUNT_OF(opts); i++) {
@@ -468,6 +508,7 @@ int main(void)
         cmocka_unit_test(greedy_text_is_the_reference),
         cmocka_unit_test(a_request_does_not_see_the_others),
         cmocka_unit_test(kept_tokens_change_nothing),
+        cmocka_unit_test(a_turn_reads_only_what_is_new),
         cmocka_unit_test(cancelling_stops_one_and_only_one),
         cmocka_unit_test(limits_are_told),
         cmocka_unit_test(a_full_queue_is_busy),
