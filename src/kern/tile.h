@@ -48,7 +48,7 @@ typedef struct tile_prep {
 typedef struct direct_prep {
     int32_t init[16];             /* as in tile_prep */
     float   sx[16];
-    uint32_t split[8];            /* four activations that one dword of the weights meets (tile_direct.h) */
+    uint32_t split[16];           /* four activations that one dword of the weights meets (tile_direct.h) */
 } direct_prep;
 
 /* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.  Asks for the weights that
@@ -209,12 +209,11 @@ static void tile_prepare_direct(const tile_type *tt, const char *x, size_t x_byt
         for (int64_t c = 0; c < chunks; c++, prep++) {
             const kern_q8 *v = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;
             tile_sums(tt, v, prep->init, prep->sx);
-            /* First blocks of pairs: the last two and the first two codes, of nibbles those of each half. */
-            int half = tt->type == DTYPE_Q4_0 ? 16 : 32;
-            for (int i = 0; i < 8; i++) {
-                const int8_t *q = v->q + i / 2 * 64 + i % 2 * 16;
-                int8_t split[4] = {q[half - 2], q[half - 1], q[0], q[1]};
-                memcpy(&prep->split[i], split, sizeof split);
+            int codes = tt->type == DTYPE_Q8_0 ? 32 : 16;
+            for (int i = 0; i < 16; i++) {           /* of group i / 2; nibbles: of both halves */
+                int s = -((i / 2 + 1) * tt->bytes / 8) & 3;
+                const int8_t *q = v->q + i / 2 * 32 + i % 2 * 16;
+                for (int k = 0; k < 4; k++) ((int8_t *)&prep->split[i])[k] = k < 4 - s ? q[codes - 4 + s + k] : q[k - (4 - s)];
             }
         }
 }

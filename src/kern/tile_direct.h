@@ -4,14 +4,10 @@
  * The result is the panel's, bit for bit: a group's integer sum is exact in any order, and its place in the chain of
  * fma (tile.h) is the same.
  *
- * Blocks of 18 and 34 bytes (a scale, then codes) leave every second block off the grid of dwords.  A pair of them is
- * a whole number of dwords, so 256 columns are still read as one run of 16 bytes a step:
- *
- *     dword 0:      d0 | codes 0, 1            dword n:           the last two codes | d1
- *     1 .. n-1:     codes 2, 3, 4, 5 ...       n + 1 .. 2n:       the second block, on the grid
- *
- * The halves of dwords 0 and n make one vector of codes (last two, first two) and one of both scales; activations in
- * that order are direct_prep.split. */
+ * The blocks of 256 columns are read as one run of 16 bytes a step, whatever their size.  Codes that start s bytes
+ * before a dword (18 bytes: s is 2 in every second block, 17 bytes: 3, 2, 1, 0 in turn) leave two dwords in part to
+ * their neighbours, the first and the last.  Those parts make one dword, the first s codes behind the last 4 - s;
+ * activations in that order are direct_prep.split.  The dwords between meet activations at any byte. */
 #ifndef FC_KERN_TILE_DIRECT_H
 #define FC_KERN_TILE_DIRECT_H
 
@@ -36,73 +32,152 @@ typedef struct direct_in {
 
 #define EACH_T UNROLL for (int t = 0; t < nt; t++)
 
+/* A type whose groups of 32 are one after the other. */
+typedef struct direct_form {
+    dtype type;
+    int   bytes;                  /* of 256 columns */
+    int   head;                   /* of them before the first group (IQ4_XS) */
+    int   codes;                  /* bytes of a group's codes, at its end: 16 (low nibbles first) or 32 */
+    bool  five, min, wide;        /* 32 fifth bits before the codes; f16 minimum after the scale; panel of kind W */
+    int   offset, depth;          /* of the panel */
+    const int8_t *values;         /* of the nibbles; NULL: themselves */
+} direct_form;
+
 /* One dword of every row: four codes, or eight in nibbles (low ones first, high ones 16 columns later).  x[t] and y[t]
  * are their activations. */
-INLINE void direct_dword(bool nibbles, int nt, simd_i v, int s, simd_i isum[DIRECT_T], simd_i part[DIRECT_T], const void *const x[DIRECT_T],
-                      const void *const y[DIRECT_T])
+INLINE void direct_dword(const direct_form f, int nt, simd_i v, simd_i table, simd_i fifth, int s, simd_i isum[DIRECT_T],
+                         simd_i part[DIRECT_T], const void *const x[DIRECT_T], const void *const y[DIRECT_T])
 {
-    if (nibbles) {
-        simd_i low = SIMD_CODE(low4(v), 8), high = SIMD_CODE(high4(v), 8);
-        EACH_T direct_dot(&isum[t], &part[t], low, x[t], 2 * s, 8, false, 8);
-        EACH_T direct_dot(&isum[t], &part[t], high, y[t], 2 * s + 1, 8, false, 8);
+    if (f.codes == 16) {
+        simd_i low = low4(v), high = high4(v);
+        if (f.five) {
+            low = simd_or_bits(low, fifth, s, 16);
+            high = simd_or_bits(high, fifth, s + 4, 16);
+        }
+        low = f.values ? simd_lookup16(table, low) : SIMD_CODE(low, f.offset);
+        high = f.values ? simd_lookup16(table, high) : SIMD_CODE(high, f.offset);
+        EACH_T direct_dot(&isum[t], &part[t], low, x[t], 2 * s, 8, f.wide, f.depth);
+        EACH_T direct_dot(&isum[t], &part[t], high, y[t], 2 * s + 1, 8, f.wide, f.depth);
     } else {
         simd_i code = SIMD_CODE(simd_i_xor(v, simd_i_set1((int)0x80808080)), 128);
         EACH_T direct_dot(&isum[t], &part[t], code, x[t], s, 8, true, 1);
     }
 }
 
-/* Q4_0 and Q8_0: 256 columns. */
-INLINE void direct_pairs(bool nibbles, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
+/* Dwords 4 step .. 4 step + 3 of every row; the last step of 136 bytes reads some of them again. */
+INLINE void direct_read(const uint8_t *w, size_t stride, int bytes, int step, simd_i d[16])
 {
-    const int n = nibbles ? 4 : 8;
-    simd_i q[4], isum[DIRECT_T], part[DIRECT_T];
-    EACH_T isum[t] = part[t] = simd_i_set1(0);
-    UNROLL for (int pair = 0; pair < 4; pair++) {
-        const int first = pair * (2 * n + 1);
-        if (first % 4 == 0) simd_rows16(w + 4 * first, stride, q);
-        simd_i head = q[first % 4], scales = head;
-        UNROLL for (int at = 1; at <= 2 * n; at++) {
-            const int k = first + at, g = 2 * pair + (at > n), s = at > n ? at - n - 1 : at - 1;
-            if (k % 4 == 0) simd_rows16(w + 4 * k, stride, q);
-            simd_i v = q[k % 4];
+    const int at = MIN(16 * step, bytes - 16);
+    simd_i q[4];
+    simd_rows16(w + at, stride, q);
+    UNROLL for (int j = 0; j < 4; j++)
+        if (at / 4 + j >= 4 * step) d[(at / 4 + j) % 16] = q[j];
+}
+
+INLINE simd_f direct_scale(const direct_form f, int g, const simd_i d[16], simd_f d256, const simd_i *head)
+{
+    const int first = f.bytes / 8 * g;
+    if (f.head) return simd_mul(d256, simd_from_i(xs_scale(head, g)));
+    if (f.type == DTYPE_MXFP4) return mx_scale(byte_of(d[first / 4 % 16], first % 4));
+    return simd_from_f16(first % 4 ? simd_i_srl(d[first / 4 % 16], 16) : d[first / 4 % 16]);
+}
+
+/* The 32 fifth bits, in the order of the codes' dwords: both halves begin with bit s. */
+INLINE simd_i direct_fifth(int first, int s, const simd_i d[16])
+{
+    simd_i v = d[first / 4 % 16];
+    if (first % 4) v = simd_halves(simd_i_srl(v, 16), simd_i_sll(d[(first / 4 + 1) % 16], 16));
+    if (!s) return v;
+    int low = 0xffff >> s, keep = low | (int)((unsigned)low << 16);
+    return simd_i_or(simd_i_and(simd_i_srl(v, s), simd_i_set1(keep)), simd_i_and(simd_i_sll(v, 16 - s), simd_i_set1(~keep)));
+}
+
+/* 256 columns of a type of such a form. */
+INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
+{
+    const int n = f.codes / 4;
+    int ready = 0;                                   /* dwords read so far; the last 16 are kept */
+    simd_i d[16], table = simd_i_set1(0), head[2];
+    simd_f d256 = simd_set1(0);
+    if (f.values) table = simd_table16(f.values, SIMD_OFFSET(f.offset));
+    UNROLL for (int g = 0; g < 8; g++) {
+        const int end = f.head + (f.bytes - f.head) / 8 * (g + 1), codes = end - f.codes, s = (4 - codes % 4) % 4, k = (codes + s) / 4;
+        UNROLL for (int need = 0; need < 4; need++)
+            if (4 * ready < end) direct_read(w, stride, f.bytes, ready / 4, d), ready += 4;
+        if (f.head && g == 0) {
+            head[0] = d[0];
+            head[1] = d[1];
+            d256 = simd_from_f16(d[0]);
+        }
+        simd_i isum[DIRECT_T], part[DIRECT_T], fifth = table;
+        if (f.five) fifth = direct_fifth(codes - 4, s, d);
+        EACH_T isum[t] = part[t] = simd_i_set1(in->prep[t]->init[g]);
+        UNROLL for (int i = 0; i < n; i++) {
+            simd_i v = d[(k + i) % 16];
             const void *x[DIRECT_T], *y[DIRECT_T];
-            EACH_T x[t] = in->x[t]->q + 32 * g + 4 * s + (at < n ? 2 : 0);
+            EACH_T x[t] = in->x[t]->q + 32 * g + 4 * i + s;
             EACH_T y[t] = (const int8_t *)x[t] + 16;
-            if (at == 1 || at == n + 1) EACH_T isum[t] = simd_i_set1(in->prep[t]->init[g]);
-            if (at == n) {
-                scales = simd_halves(head, v);
-                v = simd_halves(v, head);
-                EACH_T x[t] = &in->prep[t]->split[2 * pair];
-                EACH_T y[t] = &in->prep[t]->split[2 * pair + 1];
+            if (s && i == n - 1) {
+                const simd_i first = simd_i_set1((int)(0xffffffffu << (32 - 8 * s)));
+                v = s == 2 ? simd_halves(v, d[(k - 1) % 16]) : simd_i_select(first, d[(k - 1) % 16], v);
+                EACH_T x[t] = &in->prep[t]->split[2 * g];
+                EACH_T y[t] = &in->prep[t]->split[2 * g + 1];
             }
-            direct_dword(nibbles, nt, v, s, isum, part, x, y);
-            if (at == n || at == 2 * n) {
-                simd_f d = simd_from_f16(at == n ? scales : simd_i_srl(scales, 16));
-                EACH_T acc[t] = simd_fma(simd_mul(simd_from_i(isum[t]), d), simd_set1(in->x[t]->d[g]), acc[t]);
-            }
+            direct_dword(f, nt, v, table, fifth, i, isum, part, x, y);
+        }
+        simd_f scale = direct_scale(f, g, d, d256, head);
+        EACH_T acc[t] = simd_fma(simd_mul(simd_from_i(isum[t]), scale), simd_set1(in->x[t]->d[g]), acc[t]);
+        if (f.min) {
+            simd_f min = simd_neg(simd_from_f16(simd_i_srl(d[f.bytes / 32 * g % 16], 16)));
+            EACH_T acc[t] = simd_fnma(min, simd_set1(in->prep[t]->sx[g]), acc[t]);
         }
     }
 }
 
-INLINE void direct_q4_0(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T]) { direct_pairs(true, w, stride, nt, in, acc); }
-INLINE void direct_q8_0(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T]) { direct_pairs(false, w, stride, nt, in, acc); }
+/* type, bytes of 256 columns, head, code bytes, fifth bits, minimum, wide, offset, depth, values */
+#define DIRECT_FORMS(X) \
+    X(q4_0, Q4_0, 144, 0, 16, false, false, false, 8, 8, NULL) \
+    X(q4_1, Q4_1, 160, 0, 16, false, true, false, 0, 8, NULL) \
+    X(q5_0, Q5_0, 176, 0, 16, true, false, false, 16, 4, NULL) \
+    X(q5_1, Q5_1, 192, 0, 16, true, true, false, 0, 4, NULL) \
+    X(q8_0, Q8_0, 272, 0, 32, false, false, true, 128, 1, NULL) \
+    X(iq4_nl, IQ4_NL, 144, 0, 16, false, false, true, 128, 1, iq4_values) \
+    X(iq4_xs, IQ4_XS, 136, 8, 16, false, false, true, 128, 1, iq4_values) \
+    X(mxfp4, MXFP4, 136, 0, 16, false, false, false, 12, 4, fp4_values)
+#define DIRECT_FORM(name, T_, ...)                                                                                        \
+    INLINE void direct_##name(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])         \
+    {                                                                                                                     \
+        const direct_form f = {DTYPE_##T_, __VA_ARGS__};                                                                  \
+        direct_groups(f, w, stride, nt, in, acc);                                                                         \
+    }
+DIRECT_FORMS(DIRECT_FORM)
 
-INLINE void direct_q4_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
+/* Q4_K; five: Q5_K. */
+INLINE void direct_k45(bool five, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
 {
-    simd_i head[4], sc[2], mn[2];
+    const int depth = five ? 4 : 8;
+    simd_i head[4], fifth[8], sc[2], mn[2];
     simd_rows16(w, stride, head);
     simd_f d = simd_from_f16(head[0]), dmin = simd_from_f16(simd_i_srl(head[0], 16));
     k_bytes(head, sc, mn);
+    if (five) {
+        simd_rows16(w + 16, stride, fifth);
+        simd_rows16(w + 32, stride, fifth + 4);
+    }
     UNROLL for (int i = 0; i < 4; i++) {             /* 32 bytes: groups 2i (low nibbles) and 2i + 1 */
         simd_i isum[2][DIRECT_T], part[2][DIRECT_T];
         UNROLL for (int b = 0; b < 2; b++) EACH_T isum[b][t] = part[b][t] = simd_i_set1(0);
         UNROLL for (int k = 0; k < 2; k++) {
             simd_i q[4];
-            simd_rows16(w + 16 + 32 * i + 16 * k, stride, q);
+            simd_rows16(w + (five ? 48 : 16) + 32 * i + 16 * k, stride, q);
             UNROLL for (int j = 0; j < 4; j++) {
                 simd_i low = low4(q[j]), high = high4(q[j]);
-                EACH_T direct_dot(&isum[0][t], &part[0][t], low, in->x[t]->q + 64 * i + 16 * k + 4 * j, 4 * k + j, 8, false, 8);
-                EACH_T direct_dot(&isum[1][t], &part[1][t], high, in->x[t]->q + 64 * i + 32 + 16 * k + 4 * j, 4 * k + j, 8, false, 8);
+                if (five) {
+                    low = k5_bit(low, fifth[4 * k + j], 2 * i);
+                    high = k5_bit(high, fifth[4 * k + j], 2 * i + 1);
+                }
+                EACH_T direct_dot(&isum[0][t], &part[0][t], low, in->x[t]->q + 64 * i + 16 * k + 4 * j, 4 * k + j, 8, false, depth);
+                EACH_T direct_dot(&isum[1][t], &part[1][t], high, in->x[t]->q + 64 * i + 32 + 16 * k + 4 * j, 4 * k + j, 8, false, depth);
             }
         }
         UNROLL for (int b = 0; b < 2; b++) {
@@ -115,6 +190,9 @@ INLINE void direct_q4_k(const uint8_t *w, size_t stride, int nt, const direct_in
         }
     }
 }
+
+INLINE void direct_q4_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T]) { direct_k45(false, w, stride, nt, in, acc); }
+INLINE void direct_q5_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T]) { direct_k45(true, w, stride, nt, in, acc); }
 
 INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
 {
@@ -166,9 +244,10 @@ INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in
 #define DIRECT_KIND(kind, BYTES)                                                                                             \
     DIRECT_STEP(kind, 1, BYTES) DIRECT_STEP(kind, 2, BYTES) DIRECT_STEP(kind, 3, BYTES)                                            \
     static const tile_direct kind##_by[DIRECT_T] = {kind##_1, kind##_2, kind##_3};
-DIRECT_KIND(direct_q4_0, 144)
-DIRECT_KIND(direct_q8_0, 272)
+#define DIRECT_FORM_KIND(name, T_, bytes, ...) DIRECT_KIND(direct_##name, bytes)
+DIRECT_FORMS(DIRECT_FORM_KIND)
 DIRECT_KIND(direct_q4_k, 144)
+DIRECT_KIND(direct_q5_k, 176)
 DIRECT_KIND(direct_q6_k, 210)
 
 #endif

@@ -19,13 +19,6 @@ INLINE simd_i bit1(simd_i v, int shift) { return simd_i_and(simd_i_srl(v, shift)
 /* Byte k of every lane. */
 INLINE simd_i byte_of(simd_i v, int k) { return simd_i_and(simd_i_srl(v, 8 * k), simd_i_set1(0xff)); }
 INLINE simd_i sbyte_of(simd_i v, int k) { return simd_i_sra(simd_i_sll(v, 24 - 8 * k), 24); }
-/* Bits 4j .. 4j+3 of a lane to the lowest bits of its four bytes. */
-INLINE simd_i spread4(simd_i bits, int j)
-{
-    simd_i four = simd_i_and(simd_i_srl(bits, 4 * j), simd_i_set1(15));
-    return simd_i_and(simd_i_mul(four, simd_i_set1(0x00204081)), simd_i_set1(0x01010101));
-}
-
 /* Sixteen bytes of nibbles: 32 codes of group g, low nibbles first. */
 INLINE void put_nibbles(tile_panel *p, int g, const simd_i q[4], int offset)
 {
@@ -58,11 +51,11 @@ static void unpack_q4_1(const tile_type *tt, const uint8_t *w, size_t stride, in
     }
 }
 
-INLINE void put_five(tile_panel *p, int g, const simd_i q[4], simd_i high, int offset)
+INLINE void put_five(tile_panel *p, int g, const simd_i q[4], simd_i fifth, int offset)
 {
     UNROLL for (int j = 0; j < 4; j++) {
-        put(p, 8 * g + j, simd_i_or(low4(q[j]), simd_i_sll(spread4(high, j), 4)), offset);
-        put(p, 8 * g + 4 + j, simd_i_or(high4(q[j]), simd_i_sll(spread4(high, j + 4), 4)), offset);
+        put(p, 8 * g + j, simd_or_bits(low4(q[j]), fifth, j, 16), offset);
+        put(p, 8 * g + 4 + j, simd_or_bits(high4(q[j]), fifth, j + 4, 16), offset);
     }
 }
 
@@ -102,38 +95,46 @@ static void unpack_q8_0(const tile_type *tt, const uint8_t *w, size_t stride, in
     }
 }
 
+/* The same with a table of values, which are in the form of SIMD_CODE already. */
+INLINE void put_values(tile_panel *p, int g, const simd_i q[4], simd_i table)
+{
+    UNROLL for (int j = 0; j < 4; j++) {
+        simd_i_store(p->q[8 * g + j], simd_lookup16(table, low4(q[j])));
+        simd_i_store(p->q[8 * g + 4 + j], simd_lookup16(table, high4(q[j])));
+    }
+}
+
 static void unpack_iq4_nl(const tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p)
 {
     (void)tt;
-    simd_i table = simd_table16(iq4_values, 128);
+    simd_i table = simd_table16(iq4_values, SIMD_OFFSET(128));
     for (int g = 0; g < groups; g++, w += sizeof(iq4_nl_block)) {
         simd_i q[4];
         simd_rows16(w + 2, stride, q);
-        UNROLL for (int j = 0; j < 4; j++) {
-            put(p, 8 * g + j, simd_lookup16(table, low4(q[j])), 128);
-            put(p, 8 * g + 4 + j, simd_lookup16(table, high4(q[j])), 128);
-        }
+        put_values(p, g, q, table);
         simd_store(p->scale[g], simd_from_f16(simd_rows4(w, stride)));
     }
+}
+
+/* The scale of group g; head: d, two high bits of each, four low bits of each. */
+INLINE simd_i xs_scale(const simd_i *head, int g)
+{
+    simd_i low = simd_i_and(simd_i_srl(head[1], 4 * g), simd_i_set1(15)), high = simd_i_srl(head[0], 16 + 2 * g);
+    return simd_i_add(simd_i_or(low, simd_i_sll(simd_i_and(high, simd_i_set1(3)), 4)), simd_i_set1(-32));
 }
 
 static void unpack_iq4_xs(const tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p)
 {
     (void)tt;
     (void)groups;
-    simd_i table = simd_table16(iq4_values, 128), head[4];
+    simd_i table = simd_table16(iq4_values, SIMD_OFFSET(128)), head[4];
     simd_rows16(w, stride, head);
     simd_f d = simd_from_f16(head[0]);
-    simd_i high = simd_i_srl(head[0], 16);
     UNROLL for (int g = 0; g < 8; g++) {
-        simd_i q[4], low = simd_i_and(simd_i_srl(head[1], 4 * g), simd_i_set1(15));
-        simd_i scale = simd_i_or(low, simd_i_sll(simd_i_and(simd_i_srl(high, 2 * g), simd_i_set1(3)), 4));
+        simd_i q[4];
         simd_rows16(w + 8 + 16 * g, stride, q);
-        UNROLL for (int j = 0; j < 4; j++) {
-            put(p, 8 * g + j, simd_lookup16(table, low4(q[j])), 128);
-            put(p, 8 * g + 4 + j, simd_lookup16(table, high4(q[j])), 128);
-        }
-        simd_store(p->scale[g], simd_mul(d, simd_from_i(simd_i_add(scale, simd_i_set1(-32)))));
+        put_values(p, g, q, table);
+        simd_store(p->scale[g], simd_mul(d, simd_from_i(xs_scale(head, g))));
     }
 }
 
@@ -147,14 +148,11 @@ INLINE simd_f mx_scale(simd_i e)
 static void unpack_mxfp4(const tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p)
 {
     (void)tt;
-    simd_i table = simd_table16(fp4_values, 12);
+    simd_i table = simd_table16(fp4_values, SIMD_OFFSET(12));
     for (int g = 0; g < groups; g++, w += sizeof(mxfp4_block)) {
         simd_i q[4];
         simd_rows16(w + 1, stride, q);
-        UNROLL for (int j = 0; j < 4; j++) {
-            put(p, 8 * g + j, simd_lookup16(table, low4(q[j])), 12);
-            put(p, 8 * g + 4 + j, simd_lookup16(table, high4(q[j])), 12);
-        }
+        put_values(p, g, q, table);
         simd_store(p->scale[g], mx_scale(byte_of(simd_rows4(w, stride), 0)));
     }
 }
@@ -198,6 +196,8 @@ static void unpack_q4_k(const tile_type *tt, const uint8_t *w, size_t stride, in
     }
 }
 
+INLINE simd_i k5_bit(simd_i code, simd_i high, int bit) { return simd_i_or(code, simd_i_sll(bit1(high, bit), 4)); }
+
 static void unpack_q5_k(const tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p)
 {
     (void)tt;
@@ -213,8 +213,8 @@ static void unpack_q5_k(const tile_type *tt, const uint8_t *w, size_t stride, in
         simd_rows16(w + 48 + 16 * k, stride, q);
         UNROLL for (int j = 0; j < 4; j++) {
             simd_i h = high[4 * (k & 1) + j];
-            put(p, step + j, simd_i_or(low4(q[j]), simd_i_sll(bit1(h, bit), 4)), 0);
-            put(p, step + 8 + j, simd_i_or(high4(q[j]), simd_i_sll(bit1(h, bit + 1), 4)), 0);
+            put(p, step + j, k5_bit(low4(q[j]), h, bit), 0);
+            put(p, step + 8 + j, k5_bit(high4(q[j]), h, bit + 1), 0);
         }
     }
 }
@@ -331,15 +331,15 @@ TILE_MICRO(s16_1, 16, 0, 0, 1)
 /* type, bytes of 256 columns, offset, group, minimum, unpack, kind, without panels */
 #define TILE_TYPES(X) \
     X(Q4_0, 144, 8, 32, false, unpack_q4_0, s32_8, direct_q4_0_by) \
-    X(Q4_1, 160, 0, 32, true, unpack_q4_1, m32_8, NULL) \
-    X(Q5_0, 176, 16, 32, false, unpack_q5_0, s32_4, NULL) \
-    X(Q5_1, 192, 0, 32, true, unpack_q5_1, m32_4, NULL) \
+    X(Q4_1, 160, 0, 32, true, unpack_q4_1, m32_8, direct_q4_1_by) \
+    X(Q5_0, 176, 16, 32, false, unpack_q5_0, s32_4, direct_q5_0_by) \
+    X(Q5_1, 192, 0, 32, true, unpack_q5_1, m32_4, direct_q5_1_by) \
     X(Q8_0, 272, 128, 32, false, unpack_q8_0, w32_1, direct_q8_0_by) \
-    X(IQ4_NL, 144, 128, 32, false, unpack_iq4_nl, w32_1, NULL) \
-    X(IQ4_XS, 136, 128, 32, false, unpack_iq4_xs, w32_1, NULL) \
-    X(MXFP4, 136, 12, 32, false, unpack_mxfp4, s32_4, NULL) \
+    X(IQ4_NL, 144, 128, 32, false, unpack_iq4_nl, w32_1, direct_iq4_nl_by) \
+    X(IQ4_XS, 136, 128, 32, false, unpack_iq4_xs, w32_1, direct_iq4_xs_by) \
+    X(MXFP4, 136, 12, 32, false, unpack_mxfp4, s32_4, direct_mxfp4_by) \
     X(Q4_K, 144, 0, 32, true, unpack_q4_k, m32_8, direct_q4_k_by) \
-    X(Q5_K, 176, 0, 32, true, unpack_q5_k, m32_4, NULL) \
+    X(Q5_K, 176, 0, 32, true, unpack_q5_k, m32_4, direct_q5_k_by) \
     X(Q6_K, 210, 32, 16, false, unpack_q6_k, s16_2, direct_q6_k_by) \
     X(Q2_K, 84, 0, 16, true, unpack_q2_k, m16_4, NULL) \
     X(Q3_K, 110, 4, 16, false, unpack_q3_k, s16_2, NULL) \

@@ -60,6 +60,7 @@ SIMD_FN simd_i simd_i_sll(simd_i a, int n) { return _mm256_slli_epi32(a, n); }
 SIMD_FN simd_i simd_i_sra(simd_i a, int n) { return _mm256_srai_epi32(a, n); }
 SIMD_FN simd_i simd_i_sllv(simd_i a, simd_i n) { return _mm256_sllv_epi32(a, n); }
 SIMD_FN simd_i simd_i_select_lt(simd_i a, simd_i b, simd_i yes, simd_i no) { return _mm256_blendv_epi8(no, yes, _mm256_cmpgt_epi32(b, a)); }
+SIMD_FN simd_i simd_i_select(simd_i mask, simd_i yes, simd_i no) { return _mm256_blendv_epi8(no, yes, mask); }   /* whole bytes */
 /* Lower halves of the lanes of lo, upper ones of hi. */
 SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return _mm256_blend_epi16(lo, hi, 0xaa); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return _mm256_cvtepi32_ps(v); }
@@ -137,6 +138,15 @@ SIMD_FN simd_i simd_table16(const int8_t *t, int offset)
     return _mm256_broadcastsi128_si256(_mm_add_epi8(_mm_loadu_si128((const void *)t), _mm_set1_epi8((char)offset)));
 }
 SIMD_FN simd_i simd_lookup16(simd_i table, simd_i nibbles) { return _mm256_shuffle_epi8(table, nibbles); }
+/* value in byte i of a lane where bit 4 j + i of the same lane of bits is set. */
+SIMD_FN simd_i simd_or_bits(simd_i code, simd_i bits, int j, int value)
+{
+    simd_i pick = _mm256_add_epi8(_mm256_set_epi64x(0x0c0c0c0c08080808, 0x0404040400000000, 0x0c0c0c0c08080808, 0x0404040400000000),
+                                  _mm256_set1_epi8((char)(j / 2)));
+    simd_i bit = _mm256_set1_epi32(j % 2 ? (int)0x80402010 : 0x08040201);
+    simd_i on = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, pick), bit), bit);
+    return _mm256_or_si256(code, _mm256_and_si256(on, _mm256_set1_epi8((char)value)));
+}
 
 SIMD_FN simd_i simd_i_set1_mem(const int8_t *x) { return _mm256_set1_epi32((int)load_u32(x)); }
 SIMD_FN simd_i simd_abs8(simd_i v) { return _mm256_abs_epi8(v); }

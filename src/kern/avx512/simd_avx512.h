@@ -59,6 +59,7 @@ SIMD_FN simd_i simd_i_select_lt(simd_i a, simd_i b, simd_i yes, simd_i no)
 {
     return _mm512_mask_blend_epi32(_mm512_cmplt_epi32_mask(a, b), no, yes);
 }
+SIMD_FN simd_i simd_i_select(simd_i mask, simd_i yes, simd_i no) { return _mm512_ternarylogic_epi32(mask, yes, no, 0xca); }
 /* Lower halves of the lanes of lo, upper ones of hi. */
 SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return _mm512_mask_blend_epi16(0xaaaaaaaa, lo, hi); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return _mm512_cvtepi32_ps(v); }
@@ -127,6 +128,13 @@ SIMD_FN simd_i simd_table16(const int8_t *t, int offset)
     return _mm512_broadcast_i32x4(_mm_add_epi8(_mm_loadu_si128((const void *)t), _mm_set1_epi8((char)offset)));
 }
 SIMD_FN simd_i simd_lookup16(simd_i table, simd_i nibbles) { return _mm512_shuffle_epi8(table, nibbles); }
+/* value in byte i of a lane where bit 4 j + i of the same lane of bits is set. */
+SIMD_FN simd_i simd_or_bits(simd_i code, simd_i bits, int j, int value)
+{
+    simd_i pick = _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0), _mm512_set1_epi8((char)(j / 2)));
+    __mmask64 on = _mm512_test_epi8_mask(_mm512_shuffle_epi8(bits, pick), _mm512_set1_epi32(j % 2 ? (int)0x80402010 : 0x08040201));
+    return _mm512_mask_add_epi8(code, on, code, _mm512_set1_epi8((char)value));
+}
 
 /* acc += four products of unsigned codes and the signed bytes at x, in every lane. */
 SIMD_FN simd_i simd_dot(simd_i acc, simd_i codes, const int8_t *x)

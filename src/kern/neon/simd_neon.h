@@ -64,6 +64,7 @@ SIMD_FN simd_i simd_i_sll(simd_i a, int n) { return vshlq_s32(a, vdupq_n_s32(n))
 SIMD_FN simd_i simd_i_sra(simd_i a, int n) { return vshlq_s32(a, vdupq_n_s32(-n)); }
 SIMD_FN simd_i simd_i_sllv(simd_i a, simd_i n) { return vshlq_s32(a, n); }
 SIMD_FN simd_i simd_i_select_lt(simd_i a, simd_i b, simd_i yes, simd_i no) { return vbslq_s32(vcltq_s32(a, b), yes, no); }
+SIMD_FN simd_i simd_i_select(simd_i mask, simd_i yes, simd_i no) { return vbslq_s32(vreinterpretq_u32_s32(mask), yes, no); }
 /* Lower halves of the lanes of lo, upper ones of hi. */
 SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return vbslq_s32(vdupq_n_u32(0xffff), lo, hi); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return vcvtq_f32_s32(v); }
@@ -132,6 +133,15 @@ SIMD_FN simd_i simd_table16(const int8_t *t, int offset) { return vreinterpretq_
 SIMD_FN simd_i simd_lookup16(simd_i table, simd_i nibbles)
 {
     return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(table), vreinterpretq_u8_s32(nibbles)));
+}
+
+/* value in byte i of a lane where bit 4 j + i of the same lane of bits is set. */
+SIMD_FN simd_i simd_or_bits(simd_i code, simd_i bits, int j, int value)
+{
+    uint8x16_t pick = vreinterpretq_u8_u32(vmulq_n_u32(vsetq_lane_u32(3, vsetq_lane_u32(2, vsetq_lane_u32(1, vdupq_n_u32(0), 1), 2), 3), 0x04040404u));
+    uint8x16_t b = vqtbl1q_u8(vreinterpretq_u8_s32(bits), vaddq_u8(pick, vdupq_n_u8((uint8_t)(j / 2))));
+    uint8x16_t on = vtstq_u8(b, vreinterpretq_u8_u32(vdupq_n_u32(j % 2 ? 0x80402010u : 0x08040201u)));
+    return vreinterpretq_s32_u8(vorrq_u8(vreinterpretq_u8_s32(code), vandq_u8(on, vdupq_n_u8((uint8_t)value))));
 }
 
 /* acc += four products of signed codes and the signed bytes at x, in every lane. */
