@@ -40,20 +40,28 @@ out:
 /* ---- sizes of the largest step ---- */
 
 typedef struct ctx_sizes {
-    int64_t q, kv, ff;          /* widest rows: nq*d, nkv*d, F */
+    int64_t q, kv;              /* widest rows: nq*d, nkv*d */
+    int64_t gate, up;           /* numbers in all rows of the widest feed-forward; gate also holds the context of PLE */
     int64_t slots;              /* row_max * k */
 } ctx_sizes;
+
+/* Most rows that are left behind the keys and values of a layer: where no later layer makes any, only those that want logits. */
+static int64_t rows_behind(const gemma_ctx *x, int32_t layer)
+{
+    return layer >= gemma_int_config(x)->kv_layers - 1 && !x->o.no_cache ? x->o.logit_rows_max : x->o.row_max;
+}
 
 static ctx_sizes sizes_of(const gemma_ctx *x)
 {
     const gemma_config *c = gemma_int_config(x);
-    ctx_sizes s = { .ff = (int64_t)c->ple * c->layer_count, .slots = (int64_t)x->o.row_max * c->expert_used };
+    ctx_sizes s = { .gate = (int64_t)c->ple * c->layer_count * x->o.row_max, .slots = (int64_t)x->o.row_max * c->expert_used };
     for (int32_t l = 0; l < c->layer_count; l++) {
         const gemma_layer_config *g = &c->layers[l];
         s.q = MAX(s.q, (int64_t)g->nq * g->d);
         s.kv = MAX(s.kv, (int64_t)g->nkv * g->d);
-        s.ff = MAX(s.ff, g->ff);
+        s.up = MAX(s.up, rows_behind(x, l) * g->ff);
     }
+    s.gate = MAX(s.gate, s.up);
     return s;
 }
 
@@ -79,9 +87,11 @@ static dev_work work_of(const gemma_ctx *x)
     for (int32_t l = 0; l < c->layer_count; l++) {
         const layer_weights *lw = &w->layers[l];
         const gemma_layer_config *g = &c->layers[l];
-        const weight *dense[] = { &lw->q, &lw->k, &lw->v, &lw->o, &lw->gate, &lw->up, &lw->down, &lw->ple_gate, &lw->ple_proj };
+        const weight *keys[] = { &lw->k, &lw->v };
+        const weight *dense[] = { &lw->q, &lw->o, &lw->gate, &lw->up, &lw->down, &lw->ple_gate, &lw->ple_proj };
         const weight *experts[] = { &lw->gate_exps, &lw->up_exps, &lw->down_exps };
-        for (size_t i = 0; i < COUNT_OF(dense); i++) work_add(x, &k, dense[i], dense[i]->rows, T, false, false);
+        for (size_t i = 0; i < COUNT_OF(dense); i++) work_add(x, &k, dense[i], dense[i]->rows, rows_behind(x, l), false, false);
+        for (size_t i = 0; i < COUNT_OF(keys); i++) work_add(x, &k, keys[i], keys[i]->rows, T, false, false);
         work_add(x, &k, &lw->router, lw->router.rows, T, true, false);
         for (size_t i = 0; i < COUNT_OF(experts); i++) {
             work_add(x, &k, experts[i], experts[i]->rows, T, false, i < 2);
@@ -157,8 +167,8 @@ static status layout_bufs(gemma_ctx *x, arena *a, err *e)
     TRY(arena_array(a, &b->att, T * (size_t)s.q, e));
     TRY(arena_array(a, &b->k, T * (size_t)s.kv, e));
     TRY(arena_array(a, &b->v, T * (size_t)s.kv, e));
-    TRY(arena_array(a, &b->gate, T * (size_t)s.ff, e));
-    TRY(arena_array(a, &b->up, T * (size_t)s.ff, e));
+    TRY(arena_array(a, &b->gate, s.gate, e));
+    TRY(arena_array(a, &b->up, s.up, e));
     if (c->ple) TRY(arena_array(a, &b->ple, T * (size_t)c->ple * (size_t)c->layer_count, e));
     if (c->expert_count) TRY(layout_experts(x, a, e));
     if (x->o.no_cache) TRY(arena_array(a, &b->inputs, ((size_t)c->layer_count + 1) * T * H, e));

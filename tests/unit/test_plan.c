@@ -1,8 +1,30 @@
 /* The plan against what is then really taken. */
 #include "plan/plan.h"
 #include "support/model.h"
+#include "support/tiny.h"
 
 static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+
+/* Takes a context, runs T tokens in one step, and compares what was taken with the plan. */
+static void compare(const char *name, const gemma *m, const gemma_ctx_opts *o, const int32_t *tokens, int32_t T)
+{
+    err e = { 0 };
+    plan p;
+    mem_stats before, now;
+    int32_t V = m->config.vocab;
+    assert_ok(plan_model(&p, m, o, 0, 0, &e), &e);
+    mem_stats_read(&before);
+    gemma_ctx *x = model_ctx(m, o);
+    float *logits = malloc(sizeof *logits * (size_t)T * (size_t)V);
+    model_run(x, model_seq(x), tokens, T, T, logits, V);
+    mem_stats_read(&now);
+    assert_int_equal(now.tag_current[MEM_KV] - before.tag_current[MEM_KV], p.kv);
+    assert_int_equal(now.tag_current[MEM_ACTIVATIONS] - before.tag_current[MEM_ACTIVATIONS], p.activations);
+    uint64_t took = now.current - before.current, planned = p.kv + p.activations + p.other;
+    if (distance(took, planned) > planned / 33) fail_msg("%s: took %llu bytes, planned %llu", name, (unsigned long long)took, (unsigned long long)planned);
+    free(logits);
+    gemma_ctx_free(x);
+}
 
 static void measured_equals_planned(void **state)
 {
@@ -10,27 +32,51 @@ static void measured_equals_planned(void **state)
     (void)state;
     for (int i = 0; i < GOLDEN_COUNT; i++) {
         golden g;
-        err e = { 0 };
-        plan p;
-        mem_stats before, now;
         golden_open(&g, golden_names[i]);
         gemma_ctx_opts o = model_opts(i % 2);
         o.kv_type = types[i % 3];
         o.threads = 1 + i % 2;
         o.ctx = 4000;
-        assert_ok(plan_model(&p, g.m, &o, 0, 0, &e), &e);
-        mem_stats_read(&before);
-        gemma_ctx *x = model_ctx(g.m, &o);
-        float *logits = malloc(sizeof *logits * (size_t)g.T * (size_t)g.V);
-        model_run(x, model_seq(x), g.tokens, g.T, g.T, logits, g.V);
-        mem_stats_read(&now);
-        assert_int_equal(now.tag_current[MEM_KV] - before.tag_current[MEM_KV], p.kv);
-        assert_int_equal(now.tag_current[MEM_ACTIVATIONS] - before.tag_current[MEM_ACTIVATIONS], p.activations);
-        uint64_t took = now.current - before.current, planned = p.kv + p.activations + p.other;
-        if (distance(took, planned) > planned / 33) fail_msg("%s: took %llu bytes, planned %llu", golden_names[i], (unsigned long long)took, (unsigned long long)planned);
-        free(logits);
-        gemma_ctx_free(x);
+        o.marks = i % 4 == 3;
+        compare(golden_names[i], g.m, &o, g.tokens, g.T);
         golden_close(&g);
+    }
+}
+
+/* Types whose rows are no multiple of a float's size, on heads that q8_0 can hold; and what each costs. */
+static void small_caches_are_planned(void **state)
+{
+    enum { T = 200 };
+    static const dtype types[] = { DTYPE_BF16, DTYPE_Q8_0 };
+    (void)state;
+    for (int kind = 0; kind < TINY_KINDS; kind++) {
+        err e = { 0 };
+        gemma *m = NULL;
+        char path[256];
+        int32_t tokens[T];
+        uint64_t kv[2];
+        tiny_shape s = tiny_shape_of((tiny_kind)kind);
+        s.nq = s.nkv = s.nkv_full = 2;
+        s.d = 256;
+        s.d_full = 512;
+        snprintf(path, sizeof path, "%s/plan.gguf", getenv("TMPDIR"));
+        assert_ok(tiny_write_shape(path, &s, DTYPE_F16, 5, &e), &e);
+        assert_ok(gemma_open(&m, path, &e), &e);
+        model_tokens(tokens, T, TINY_VOCAB, 9);
+        for (int k = 0; k < 2; k++) {
+            plan p;
+            gemma_ctx_opts o = model_opts(k);
+            o.kv_type = types[k];
+            o.keep_k = true;           /* no angles in it: only rows */
+            o.marks = true;
+            o.row_max = 200;
+            compare(s.name, m, &o, tokens, T);
+            assert_ok(plan_model(&p, m, &o, 0, 0, &e), &e);
+            kv[k] = p.kv;
+        }
+        assert_true(distance(kv[1] * 64, kv[0] * 34) <= 64 * 64 * 1000);      /* 34 bytes for 32 numbers, 64 in bf16; arenas round up */
+        gemma_close(m);
+        unlink(path);
     }
 }
 
@@ -90,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(measured_equals_planned),
+        cmocka_unit_test(small_caches_are_planned),
         cmocka_unit_test(weights_are_counted),
         cmocka_unit_test(sizes_follow_the_options),
         cmocka_unit_test(judged),
