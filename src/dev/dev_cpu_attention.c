@@ -3,9 +3,12 @@
  * Keys are taken in chunks of DEV_CHUNK aligned to absolute positions.  Every (row, head) makes of a chunk its
  * maximum, its sum of exponentials and its unnormalised output, and chunks are merged in order of position.  So the
  * additions are the same whether a row stands alone or in a prompt, and whether one thread walks all chunks
- * (prompts) or several threads take some each and a second pass merges (one token, long context).
+ * (prompts) or several threads take some each and a second pass merges (few rows, long context).
  *
- * Rows of one sequence that follow one another form a group that shares each pass over keys and values. */
+ * Rows of one sequence that follow one another form a group that shares each pass over keys and values.
+ *
+ * K = V layers store V alone: K = rope(k_norm * V).  Most elements of a head are not rotated; for these k_norm moves to the query
+ * and V is used as it lies.  Only the rotated ones are rebuilt, once for all queries of a group. */
 #include "dev/dev_int.h"
 
 #include <math.h>
@@ -56,14 +59,19 @@ typedef struct attn_state {      /* of one (row, head) after some chunks: out = 
 } attn_state;
 
 typedef struct attn_scratch {    /* per thread */
-    float *q;                    /* [DEV_QUERIES][d] the group's queries for one kv head */
+    float *q;                    /* [DEV_QUERIES][d] the group's queries for one kv head; K = V: times k_norm, 0 where rotated */
+    float *q_turned;             /* [DEV_QUERIES][2 * pairs] K = V: their rotated elements */
+    float *keys;                 /* [DEV_BLOCK][2 * pairs] K = V: rotated elements of keys, rebuilt */
+    float *turned;               /* [DEV_QUERIES][DEV_BLOCK] K = V: scores of these */
     float *scores;               /* [DEV_QUERIES][DEV_CHUNK] */
     float *out;                  /* [DEV_QUERIES][d] of one chunk */
     float *sum_out;              /* [DEV_QUERIES][d] merged */
-    float *keys;                 /* [DEV_BLOCK][d] rebuilt */
 } attn_scratch;
 
-static size_t scratch_floats(int64_t d) { return (size_t)(3 * DEV_QUERIES + DEV_BLOCK) * (size_t)align_up((size_t)d, 16) + (size_t)DEV_QUERIES * DEV_CHUNK; }
+static size_t scratch_floats(int64_t d)
+{
+    return (size_t)(4 * DEV_QUERIES + DEV_BLOCK) * (size_t)align_up((size_t)d, 16) + (size_t)DEV_QUERIES * (DEV_CHUNK + DEV_BLOCK);
+}
 
 size_t dev_cpu_attention_scratch(const dev_work *w) { return scratch_floats(w->d_max) * sizeof(float); }
 
@@ -72,10 +80,12 @@ static attn_scratch scratch_of(const dev_cpu *d, int worker)
     attn_scratch s;
     size_t dp = align_up((size_t)d->work.d_max, 16);
     s.q = (float *)(void *)dev_cpu_scratch(d, worker);
-    s.out = s.q + DEV_QUERIES * dp;
+    s.q_turned = s.q + DEV_QUERIES * dp;
+    s.out = s.q_turned + DEV_QUERIES * dp;
     s.sum_out = s.out + DEV_QUERIES * dp;
     s.keys = s.sum_out + DEV_QUERIES * dp;
     s.scores = s.keys + DEV_BLOCK * dp;
+    s.turned = s.scores + (size_t)DEV_QUERIES * DEV_CHUNK;
     return s;
 }
 
@@ -91,11 +101,13 @@ typedef struct attn_job {
     const dev_attn *a;
     int32_t nqk;                 /* query heads per kv head */
     int32_t group_rows;          /* most rows in a group */
-    int64_t groups;
-    int32_t chunk_first, chunks; /* split mode */
+    int64_t groups;              /* from row on, of this round */
+    int64_t row;                 /* the first one that is not done */
+    int32_t span;                /* chunks of an item, in split mode */
+    int32_t chunks;              /* of the longest group of the round */
 } attn_job;
 
-/* Group number g: rows are cut every group_rows and where the sequence changes; the caller walks them in order. */
+/* The group that starts at a row: rows are cut every `most` and where the sequence changes. */
 static attn_group group_at(const dev_attn *a, int64_t row, int32_t most)
 {
     attn_group g = { .span = &a->spans[a->rows[row].span], .row = row, .keys = { a->rows[row].first, a->rows[row].last + 1 } };
@@ -108,32 +120,54 @@ static attn_group group_at(const dev_attn *a, int64_t row, int32_t most)
     return g;
 }
 
-/* K of a K = V layer from its stored V: weighted, then rotated (architecture section 2.5). */
-static void rebuild_keys(const dev_cpu *d, const dev_kv *kv, const uint8_t *values, int32_t pos, int32_t n, float *keys)
+/* The group with a number, counted from a row on. */
+static attn_group group_number(const dev_attn *a, int64_t row, int32_t most, int64_t number)
 {
-    for (int32_t i = 0; i < n; i++) {
-        float *key = keys + (int64_t)i * kv->d;
-        d->k.kv_load(kv->type, values + (size_t)i * kv->row_bytes, kv->d, key);
-        for (int32_t c = 0; c < kv->d; c++) key[c] *= kv->k_norm[c];
-        d->k.rope(key, kv->key_rope + (int64_t)(pos + i) * kv->pairs * 2, kv->d, kv->pairs);
+    attn_group g = group_at(a, row, most);
+    for (; number > 0; number--) g = group_at(a, g.row + g.rows, most);
+    return g;
+}
+
+/* Elements to load for the rotated part of each half of a row (Q8_0 comes in groups of 32); 0: load the whole row. */
+static int32_t turned_width(const dev_kv *kv) { return kv->d / 2 % 32 == 0 ? (int32_t)align_up((size_t)kv->pairs, 32) : 0; }
+
+/* Rotated elements of K from stored V: weighted, then rotated (architecture section 2.5).  row: [d], scratch. */
+static void rebuild_keys(const dev_cpu *d, const dev_kv *kv, const uint8_t *values, int32_t pos, int32_t n, float *row, float *keys)
+{
+    int32_t width = turned_width(kv), half = kv->d / 2, pairs = kv->pairs;
+    size_t half_bytes = width ? dtype_row_bytes(kv->type, half) : 0;
+    for (int32_t i = 0; i < n; i++, values += kv->row_bytes, keys += 2 * pairs) {
+        d->k.kv_load(kv->type, values, width ? width : kv->d, row);
+        if (width) d->k.kv_load(kv->type, values + half_bytes, width, row + half);
+        for (int32_t c = 0; c < pairs; c++) keys[c] = row[c] * kv->k_norm[c];
+        for (int32_t c = 0; c < pairs; c++) keys[pairs + c] = row[half + c] * kv->k_norm[half + c];
+        d->k.rope(keys, kv->key_rope + (int64_t)(pos + i) * pairs * 2, 2 * pairs, pairs);
     }
+}
+
+static void add_turned(const dev_cpu *d, const dev_kv *kv, int64_t nq, const uint8_t *values, int32_t pos, int32_t n, attn_scratch *s, float *scores)
+{
+    int32_t wide = 2 * kv->pairs;
+    rebuild_keys(d, kv, values, pos, n, s->out, s->keys);
+    d->k.attn_scores(DTYPE_F32, s->q_turned, wide, nq, wide, s->keys, (size_t)wide * sizeof(float), NULL, n, s->turned, DEV_BLOCK);
+    for (int64_t j = 0; j < nq; j++)
+        for (int32_t i = 0; i < n; i++) scores[j * DEV_CHUNK + i] += s->turned[j * DEV_BLOCK + i];
 }
 
 static void chunk_scores(const dev_cpu *d, const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, span_range keys, attn_scratch *s)
 {
     const dev_kv *kv = a->kv;
+    const uint8_t *base = kv->k ? kv->k : kv->v;
     int32_t chunk = keys.first / DEV_CHUNK * DEV_CHUNK;
+    int64_t nq = (int64_t)g->rows * nqk;
     for (int32_t pos = keys.first, n; pos < keys.end; pos += n) {
         n = MIN(DEV_BLOCK - pos % DEV_BLOCK, keys.end - pos);
-        size_t at = block_at(kv, g->span, head, pos);
+        const uint8_t *at = base + block_at(kv, g->span, head, pos), *ahead = NULL;
         float *scores = s->scores + (pos - chunk);
-        int64_t nq = (int64_t)g->rows * nqk;
-        if (kv->k) {
-            d->k.attn_scores(kv->type, s->q, kv->d, nq, kv->d, kv->k + at, kv->row_bytes, n, scores, DEV_CHUNK);
-            continue;
-        }
-        rebuild_keys(d, kv, kv->v + at, pos, n, s->keys);
-        d->k.attn_scores(DTYPE_F32, s->q, kv->d, nq, kv->d, s->keys, (size_t)kv->d * sizeof(float), n, scores, DEV_CHUNK);
+        if (pos + n < keys.end) ahead = base + block_at(kv, g->span, head, pos + n);
+        else if (kv->k) ahead = kv->v + block_at(kv, g->span, head, keys.first);
+        d->k.attn_scores(kv->type, s->q, kv->d, nq, kv->d, at, kv->row_bytes, ahead, n, scores, DEV_CHUNK);
+        if (!kv->k && kv->pairs) add_turned(d, kv, nq, at, pos, n, s, scores);
     }
 }
 
@@ -153,23 +187,28 @@ static void chunk_softmax(const dev_cpu *d, const dev_attn *a, const attn_group 
     }
 }
 
-static void chunk_values(const dev_cpu *d, const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, span_range keys, attn_scratch *s)
+/* more: the chunk behind this one is read next.  Values of a K = V layer are in the cache already. */
+static void chunk_values(const dev_cpu *d, const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, span_range keys, bool more, attn_scratch *s)
 {
     const dev_kv *kv = a->kv;
     int32_t chunk = keys.first / DEV_CHUNK * DEV_CHUNK;
     memset(s->out, 0, (size_t)g->rows * (size_t)nqk * (size_t)kv->d * sizeof *s->out);
     for (int32_t pos = keys.first, n; pos < keys.end; pos += n) {
         n = MIN(DEV_BLOCK - pos % DEV_BLOCK, keys.end - pos);
+        const uint8_t *ahead = NULL;
+        if (pos + n < keys.end) ahead = kv->k ? kv->v + block_at(kv, g->span, head, pos + n) : NULL;
+        else if (more) ahead = (kv->k ? kv->k : kv->v) + block_at(kv, g->span, head, keys.end);
         d->k.attn_mix(kv->type, s->scores + (pos - chunk), DEV_CHUNK, (int64_t)g->rows * nqk, kv->d, kv->v + block_at(kv, g->span, head, pos),
-                      kv->row_bytes, n, s->out, kv->d);
+                      kv->row_bytes, ahead, n, s->out, kv->d);
     }
 }
 
-static void one_chunk(const dev_cpu *d, const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, span_range keys, attn_scratch *s, attn_state *part)
+static void one_chunk(const dev_cpu *d, const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, span_range keys, bool more, attn_scratch *s,
+                      attn_state *part)
 {
     chunk_scores(d, a, g, nqk, head, keys, s);
     chunk_softmax(d, a, g, nqk, keys, s, part);
-    chunk_values(d, a, g, nqk, head, keys, s);
+    chunk_values(d, a, g, nqk, head, keys, more, s);
 }
 
 /* The one way in which chunks come together. */
@@ -193,11 +232,25 @@ static void merge(const kern *k, attn_state *all, float *all_out, const attn_sta
     k->axpy(add, part_out, d, all_out);
 }
 
-static void collect_queries(const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, float *q)
+static void fold_k_norm(const dev_kv *kv, int64_t nq, attn_scratch *s)
+{
+    int32_t half = kv->d / 2, pairs = kv->pairs;
+    for (int64_t j = 0; j < nq; j++) {
+        float *q = s->q + j * kv->d, *turned = s->q_turned + j * 2 * pairs;
+        memcpy(turned, q, (size_t)pairs * sizeof *q);
+        memcpy(turned + pairs, q + half, (size_t)pairs * sizeof *q);
+        for (int32_t c = 0; c < kv->d; c++) q[c] *= kv->k_norm[c];
+        memset(q, 0, (size_t)pairs * sizeof *q);
+        memset(q + half, 0, (size_t)pairs * sizeof *q);
+    }
+}
+
+static void collect_queries(const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, attn_scratch *s)
 {
     int64_t d = a->kv->d;
     for (int32_t r = 0; r < g->rows; r++)
-        memcpy(q + (int64_t)r * nqk * d, a->q + ((g->row + r) * a->nq + (int64_t)head * nqk) * d, (size_t)(nqk * d) * sizeof *q);
+        memcpy(s->q + (int64_t)r * nqk * d, a->q + ((g->row + r) * a->nq + (int64_t)head * nqk) * d, (size_t)(nqk * d) * sizeof *s->q);
+    if (!a->kv->k) fold_k_norm(a->kv, (int64_t)g->rows * nqk, s);
 }
 
 static void finish(const kern *k, const attn_state *s, const float *out, int64_t d, float *y)
@@ -213,65 +266,94 @@ static void whole_item(void *ctx, int64_t item, int worker)
     attn_job *j = ctx;
     const dev_attn *a = j->a;
     int32_t head = (int32_t)(item % a->kv->heads), d = a->kv->d;
-    int64_t row = 0;
-    attn_group g = group_at(a, 0, j->group_rows);
-    for (int64_t i = item / a->kv->heads; i > 0; i--) {
-        row += g.rows;
-        g = group_at(a, row, j->group_rows);
-    }
+    attn_group g = group_number(a, j->row, j->group_rows, item / a->kv->heads);
     attn_scratch s = scratch_of(j->d, worker);
     attn_state all[DEV_QUERIES], part[DEV_QUERIES];
     int32_t count = g.rows * j->nqk;
     for (int32_t i = 0; i < count; i++) all[i] = (attn_state){ -INFINITY, 0 };
-    collect_queries(a, &g, j->nqk, head, s.q);
+    collect_queries(a, &g, j->nqk, head, &s);
     for (int32_t pos = g.keys.first, end; pos < g.keys.end; pos = end) {
         end = MIN((pos / DEV_CHUNK + 1) * DEV_CHUNK, g.keys.end);
-        one_chunk(j->d, a, &g, j->nqk, head, (span_range){ pos, end }, &s, part);
+        one_chunk(j->d, a, &g, j->nqk, head, (span_range){ pos, end }, end < g.keys.end, &s, part);
         for (int32_t i = 0; i < count; i++) merge(&j->d->k, &all[i], s.sum_out + (int64_t)i * d, &part[i], s.out + (int64_t)i * d, d);
     }
     for (int32_t i = 0; i < count; i++)
         finish(&j->d->k, &all[i], s.sum_out + (int64_t)i * d, d, a->out + ((g.row + i / j->nqk) * a->nq + (int64_t)head * j->nqk + i % j->nqk) * d);
 }
 
-/* ---- split mode: a single row; an item is one kv head and one chunk ---- */
+/* ---- split mode, for few rows: an item is one group, one kv head and some chunks; then each (row, head) is merged ---- */
 
-static float *partial_at(const attn_job *j, int32_t query, int32_t chunk)
+static int32_t chunks_of(const attn_group *g) { return (g->keys.end - 1) / DEV_CHUNK - g->keys.first / DEV_CHUNK + 1; }
+
+static float *partial_at(const attn_job *j, int64_t query, int32_t chunk)
 {
-    return j->d->partial + ((int64_t)query * j->chunks + chunk) * (j->a->kv->d + 2);
+    return j->d->partial + (query * j->chunks + chunk) * (j->a->kv->d + 2);
 }
 
 static void split_item(void *ctx, int64_t item, int worker)
 {
     attn_job *j = ctx;
     const dev_attn *a = j->a;
-    int32_t head = (int32_t)(item / j->chunks), chunk = (int32_t)(item % j->chunks), d = a->kv->d;
-    attn_group g = group_at(a, 0, 1);
+    int32_t heads = a->kv->heads, d = a->kv->d, head = (int32_t)(item % heads), first = (int32_t)(item / heads / j->groups) * j->span;
+    attn_group g = group_number(a, j->row, j->group_rows, item / heads % j->groups);
+    int32_t chunks = chunks_of(&g), begin = g.keys.first / DEV_CHUNK;
     attn_scratch s = scratch_of(j->d, worker);
     attn_state part[DEV_QUERIES];
-    int32_t pos = (j->chunk_first + chunk) * DEV_CHUNK;
-    span_range keys = { MAX(pos, g.keys.first), MIN(pos + DEV_CHUNK, g.keys.end) };
-    collect_queries(a, &g, j->nqk, head, s.q);
-    one_chunk(j->d, a, &g, j->nqk, head, keys, &s, part);
-    for (int32_t i = 0; i < j->nqk; i++) {
-        float *p = partial_at(j, head * j->nqk + i, chunk);
-        p[0] = part[i].max;
-        p[1] = part[i].sum;
-        memcpy(p + 2, s.out + (int64_t)i * d, (size_t)d * sizeof *p);
+    if (first < chunks) collect_queries(a, &g, j->nqk, head, &s);
+    for (int32_t c = first; c < MIN(first + j->span, chunks); c++) {
+        int32_t pos = (begin + c) * DEV_CHUNK;
+        span_range keys = { MAX(pos, g.keys.first), MIN(pos + DEV_CHUNK, g.keys.end) };
+        one_chunk(j->d, a, &g, j->nqk, head, keys, c + 1 < MIN(first + j->span, chunks), &s, part);
+        for (int32_t i = 0; i < g.rows * j->nqk; i++) {
+            float *p = partial_at(j, (g.row - j->row + i / j->nqk) * a->nq + (int64_t)head * j->nqk + i % j->nqk, c);
+            p[0] = part[i].max;
+            p[1] = part[i].sum;
+            memcpy(p + 2, s.out + (int64_t)i * d, (size_t)d * sizeof *p);
+        }
     }
 }
 
 static void split_merge(void *ctx, int64_t query, int worker)
 {
     attn_job *j = ctx;
-    int32_t d = j->a->kv->d;
+    const dev_attn *a = j->a;
+    int32_t d = a->kv->d;
+    attn_group g = group_at(a, j->row, j->group_rows);
+    while (g.row + g.rows <= j->row + query / a->nq) g = group_at(a, g.row + g.rows, j->group_rows);
     attn_scratch s = scratch_of(j->d, worker);
     attn_state all = { -INFINITY, 0 };
-    for (int32_t c = 0; c < j->chunks; c++) {
-        const float *p = partial_at(j, (int32_t)query, c);
+    for (int32_t c = 0; c < chunks_of(&g); c++) {
+        const float *p = partial_at(j, query, c);
         attn_state part = { p[0], p[1] };
         merge(&j->d->k, &all, s.sum_out, &part, p + 2, d);
     }
-    finish(&j->d->k, &all, s.sum_out, d, j->a->out + query * d);
+    finish(&j->d->k, &all, s.sum_out, d, a->out + (j->row * a->nq + query) * d);
+}
+
+enum { SPLIT_ITEMS = 8, SPLIT_SPAN = 8 };      /* items for each thread, as long as they are no longer than this many chunks */
+
+/* As many groups as the room for parts takes; false when it is too small for the next one. */
+static bool split_round(attn_job *j)
+{
+    const dev_attn *a = j->a;
+    int64_t end = j->row, work = 0;
+    j->groups = 0;
+    j->chunks = 0;
+    while (end < a->T) {
+        attn_group g = group_at(a, end, j->group_rows);
+        int32_t chunks = MAX(j->chunks, chunks_of(&g));
+        if ((end + g.rows - j->row) * a->nq * chunks * (a->kv->d + 2) > (int64_t)j->d->partial_floats) break;
+        j->chunks = chunks;
+        j->groups++;
+        end += g.rows;
+        work += (int64_t)(g.keys.end - g.keys.first) * g.rows * a->nq * a->kv->d / 4;
+    }
+    if (end == j->row) return false;
+    j->span = (int32_t)MIN(MAX(j->groups * j->chunks * a->kv->heads / (SPLIT_ITEMS * j->d->threads), 1), SPLIT_SPAN);
+    dev_cpu_each(j->d, (j->chunks + j->span - 1) / j->span * j->groups * a->kv->heads, work, split_item, j);
+    dev_cpu_each(j->d, (end - j->row) * a->nq, (end - j->row) * a->nq * j->chunks * a->kv->d / 4, split_merge, j);
+    j->row = end;
+    return true;
 }
 
 size_t dev_cpu_attention_partial(const dev_work *w)
@@ -279,23 +361,25 @@ size_t dev_cpu_attention_partial(const dev_work *w)
     return (size_t)w->nq_max * (size_t)(w->ctx / DEV_CHUNK + 2) * (size_t)(w->d_max + 2);
 }
 
+/* ---- both ---- */
+
 void dev_cpu_attention(dev *base, const dev_attn *a)
 {
     dev_cpu *d = (dev_cpu *)base;
     attn_job j = { .d = d, .a = a, .nqk = a->nq / a->kv->heads };
+    int64_t work = 0, longest = 0;
     j.group_rows = MAX(DEV_QUERIES / j.nqk, 1);
-    if (a->T == 1 && d->threads > 1) {
-        j.chunk_first = a->rows[0].first / DEV_CHUNK;
-        j.chunks = a->rows[0].last / DEV_CHUNK - j.chunk_first + 1;
-        dev_cpu_each(d, (int64_t)j.chunks * a->kv->heads, (int64_t)(a->rows[0].last - a->rows[0].first + 1) * a->nq * a->kv->d / 4, split_item, &j);
-        dev_cpu_each(d, a->nq, (int64_t)j.chunks * a->nq * a->kv->d / 4, split_merge, &j);
-        return;
-    }
-    int64_t work = 0;
-    for (int64_t row = 0; row < a->T; j.groups++) {
+    for (int64_t row = 0; row < a->T;) {
         attn_group g = group_at(a, row, j.group_rows);
-        work += (int64_t)(g.keys.end - g.keys.first) * g.rows * a->nq * a->kv->d / 4;
+        int64_t one = (int64_t)(g.keys.end - g.keys.first) * g.rows * j.nqk * a->kv->d / 4;
+        longest = MAX(longest, one);
+        work += one * a->kv->heads;
         row += g.rows;
     }
+    /* Split when one group would keep a thread busy while the others wait. */
+    if (d->threads > 1 && longest * 2 * d->threads > work)
+        while (j.row < a->T && split_round(&j)) {}
+    j.groups = 0;
+    for (int64_t row = j.row; row < a->T; j.groups++) row += group_at(a, row, j.group_rows).rows;
     dev_cpu_each(d, j.groups * a->kv->heads, work, whole_item, &j);
 }

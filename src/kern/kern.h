@@ -65,13 +65,14 @@ typedef struct kern {
     /* attention over stored keys of one kv head: for each of nq query vectors (q_stride apart)
      * s[j * s_stride + i] = q_j . K_i for i in [0, n); keys are key_bytes apart, element type kv (F32, F16, BF16, Q8_0).
      * Each score depends on q_j and K_i alone, not on nq, n or i (prompts in chunks give the same bits).  nq is
-     * n_heads when one token is decoded and up to 64 (heads x rows) in a prompt; n up to 64. */
-    void (*attn_scores)(dtype kv, const float *q, int64_t q_stride, int64_t nq, int64_t d, const void *keys, size_t key_bytes, int64_t n,
-                        float *s, int64_t s_stride);
+     * n_heads when one token is decoded and up to 64 (heads x rows) in a prompt; n up to 64.
+     * ahead: n rows, key_bytes apart, that will be read soon, or NULL: they are fetched into the cache and not looked at. */
+    void (*attn_scores)(dtype kv, const float *q, int64_t q_stride, int64_t nq, int64_t d, const void *keys, size_t key_bytes,
+                        const void *ahead, int64_t n, float *s, int64_t s_stride);
     /* o[j] += sum_i p[j][i] V_i, i in order: o_j depends on p_j and V alone, not on nq; p = 0 adds nothing, whether
      * it stands inside or at an end, so queries with different windows may share a call */
-    void (*attn_mix)(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes, int64_t n,
-                     float *o, int64_t o_stride);
+    void (*attn_mix)(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes,
+                     const void *ahead, int64_t n, float *o, int64_t o_stride);
     /* f32 row of n elements to the cache's element type and back */
     void (*kv_store)(dtype kv, const float *x, int64_t n, void *out);
     void (*kv_load)(dtype kv, const void *p, int64_t n, float *out);

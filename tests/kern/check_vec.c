@@ -146,6 +146,30 @@ static uint8_t *stored(const check_family *f, dtype t, int64_t n, int64_t d, flo
     return p;
 }
 
+/* A family writes the bytes that num/ writes: halves, subnormals, overflow and zero included. */
+static void check_store(const check_family *f, dtype t, int64_t n)
+{
+    static const float edges[] = {127, 0.5f, -0.5f, 1.5f, -2.5f, 0x1.fffffep-2f, -126.5f, 3e-8f, -5.9e-8f, 2.98e-8f, 6.1e-5f, 0, -0.0f, 3.4e-39f, 1e-40f};
+    size_t bytes = dtype_row_bytes(t, n);
+    uint8_t *mine = check_guarded(bytes), *want = malloc(bytes);
+    float *x = floats(n, 1), *back = floats(n, 1), *plain = malloc((size_t)n * 4);
+    for (int round = 0; round < 4; round++) {
+        for (int64_t i = 0; i < n; i++) x[i] = round == 0 ? 0 : round == 1 ? edges[i % (int64_t)COUNT_OF(edges)] : check_gauss(&seed) * (round == 2 ? 1.0f : 3e4f);
+        f->k.kv_store(t, x, n, mine);
+        dtype_of(t)->encode(x, want, n, NULL);
+        check_count++;
+        if (memcmp(mine, want, bytes)) check_fail("%s kv_store of %lld %s, round %d: other bytes", f->name, (long long)n, dtype_of(t)->name, round);
+        f->k.kv_load(t, mine, n, back);
+        dtype_of(t)->decode(mine, plain, n);
+        if (memcmp(back, plain, (size_t)n * 4)) check_fail("%s kv_load of %lld %s, round %d: other numbers", f->name, (long long)n, dtype_of(t)->name, round);
+    }
+    check_free(mine, bytes);
+    free(want);
+    free(plain);
+    done(x, n);
+    done(back, n);
+}
+
 static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t n, int64_t d)
 {
     size_t row = dtype_row_bytes(t, d);
@@ -154,7 +178,7 @@ static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t 
     uint8_t *kv = stored(f, t, n, d, v);
     char what[64];
     snprintf(what, sizeof what, "%s x %lld queries, head %lld", dtype_of(t)->name, (long long)nq, (long long)d);
-    f->k.attn_scores(t, q, d, nq, d, kv, row, n, s, n);
+    f->k.attn_scores(t, q, d, nq, d, kv, row, NULL, n, s, n);
     for (int64_t j = 0; j < nq; j++)
         for (int64_t i = 0; i < n; i++) {
             double sum = 0, magnitude = 0;
@@ -163,11 +187,11 @@ static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t 
                 magnitude += fabs((double)q[j * d + c] * v[i * d + c]);
             }
             near(f->name, what, n, i, s[j * n + i], sum, 0x1p-20 * magnitude);
-            f->k.attn_scores(t, q + j * d, d, 1, d, kv + (size_t)i * row, row, 1, one, 1);
+            f->k.attn_scores(t, q + j * d, d, 1, d, kv + (size_t)i * row, row, kv, 1, one, 1);
             if (memcmp(one, &s[j * n + i], 4)) check_fail("%s scores of %s: alone differs", f->name, what);
         }
     memcpy(before, o, (size_t)(nq * d) * 4);
-    f->k.attn_mix(t, s, n, nq, d, kv, row, n, o, d);
+    f->k.attn_mix(t, s, n, nq, d, kv, row, NULL, n, o, d);
     for (int64_t j = 0; j < nq; j++) {
         for (int64_t c = 0; c < d; c++) {
             double sum = before[j * d + c], magnitude = fabs(sum);
@@ -178,7 +202,7 @@ static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t 
             near(f->name, what, n, c, o[j * d + c], sum, 0x1p-20 * magnitude);
         }
         memcpy(one, before + j * d, (size_t)d * 4);
-        f->k.attn_mix(t, s + j * n, n, 1, d, kv, row, n, one, d);
+        f->k.attn_mix(t, s + j * n, n, 1, d, kv, row, kv, n, one, d);
         if (memcmp(one, o + j * d, (size_t)d * 4)) check_fail("%s mix of %s: alone differs", f->name, what);
     }
     check_free(kv, row * (size_t)n);
@@ -218,9 +242,9 @@ static void bench(const check_family *f)
         char what[64];
         size_t row = dtype_row_bytes(types[t], D);
         snprintf(what, sizeof what, "scores %s 8q 1024k d256", dtype_of(types[t])->name);
-        TIME(what, "GFLOPS", 2.0 * Q * KEYS * D, f->k.attn_scores(types[t], q, D, Q, D, kv, row, KEYS, s, KEYS));
+        TIME(what, "GFLOPS", 2.0 * Q * KEYS * D, f->k.attn_scores(types[t], q, D, Q, D, kv, row, NULL, KEYS, s, KEYS));
         snprintf(what, sizeof what, "mix %s 8q 1024k d256", dtype_of(types[t])->name);
-        TIME(what, "GFLOPS", 2.0 * Q * KEYS * D, f->k.attn_mix(types[t], s, KEYS, Q, D, kv, row, KEYS, o, D));
+        TIME(what, "GFLOPS", 2.0 * Q * KEYS * D, f->k.attn_mix(types[t], s, KEYS, Q, D, kv, row, NULL, KEYS, o, D));
         check_free(kv, row * KEYS);
     }
 }
@@ -235,6 +259,8 @@ static void check_all(const check_family *f)
         if (m <= 300) check_rope(f, m);
         for (size_t s = 0; s < COUNT_OF(scales); s++) check_functions(f, m, scales[s]);
     }
+    for (size_t t = 0; t < COUNT_OF(kv); t++)
+        for (int64_t m = kv[t] == DTYPE_Q8_0 ? 32 : 1; m <= 96; m += kv[t] == DTYPE_Q8_0 ? 32 : 1) check_store(f, kv[t], m);
     for (size_t t = 0; t < COUNT_OF(kv); t++)
         for (int64_t q = 1; q <= 9; q++)
             for (int64_t d = kv[t] == DTYPE_Q8_0 ? 32 : 1; d <= 520; d = kv[t] == DTYPE_Q8_0 ? d * 2 : d * 2 + (q & 1))

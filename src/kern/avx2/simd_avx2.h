@@ -65,6 +65,11 @@ SIMD_FN simd_i simd_i_select(simd_i mask, simd_i yes, simd_i no) { return _mm256
 SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return _mm256_blend_epi16(lo, hi, 0xaa); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return _mm256_cvtepi32_ps(v); }
 SIMD_FN simd_i simd_to_i(simd_f v) { return _mm256_cvtps_epi32(v); }         /* to nearest even */
+SIMD_FN simd_i simd_to_i_away(simd_f v)      /* to nearest, halves away from zero: |v| < 2^22 */
+{
+    return _mm256_cvttps_epi32(_mm256_add_ps(v, simd_copysign(_mm256_set1_ps(0x1.fffffep-2f), v)));
+}
+SIMD_FN simd_i simd_bits(simd_f v) { return _mm256_castps_si256(v); }
 SIMD_FN simd_f simd_from_bits(simd_i v) { return _mm256_castsi256_ps(v); }
 /* f16 in the low half of every lane. */
 SIMD_FN simd_f simd_from_f16(simd_i v)
@@ -73,6 +78,7 @@ SIMD_FN simd_f simd_from_f16(simd_i v)
     v = _mm256_permute4x64_epi64(_mm256_packus_epi32(v, v), 0xd8);
     return _mm256_cvtph_ps(_mm256_castsi256_si128(v));
 }
+SIMD_FN simd_f simd_set1_f16(const uint8_t *p) { return _mm256_cvtph_ps(_mm_set1_epi16((short)load_u16(p))); }
 SIMD_FN simd_f simd_load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 SIMD_FN simd_f simd_load_bf16(const void *p)
 {
@@ -85,6 +91,16 @@ SIMD_FN float simd_sum(simd_f v)
     __m128 b = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     b = _mm_add_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+/* simd_sum of four vectors at once: the same additions in the same order. */
+SIMD_FN void simd_sum4(const simd_f v[4], float *out)
+{
+    simd_f a = _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20), _mm256_permute2f128_ps(v[0], v[1], 0x31));
+    simd_f b = _mm256_add_ps(_mm256_permute2f128_ps(v[2], v[3], 0x20), _mm256_permute2f128_ps(v[2], v[3], 0x31));
+    a = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));   /* pairs of 0, 2, 1, 3 */
+    a = _mm256_add_ps(a, _mm256_movehdup_ps(a));
+    a = _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 4, 2, 6, 0, 4, 2, 6));
+    _mm_storeu_ps(out, _mm256_castps256_ps128(a));
 }
 SIMD_FN float simd_top(simd_f v)
 {
@@ -106,6 +122,11 @@ SIMD_FN void simd_store_i8(int8_t *p, simd_i v)
 {
     __m128i h = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storel_epi64((void *)p, _mm_packs_epi16(h, h));
+}
+SIMD_FN void simd_store_16(void *p, simd_i v)                                   /* lower halves */
+{
+    v = simd_i_and(v, simd_i_set1(0xffff));
+    _mm_storeu_si128(p, _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
 }
 SIMD_FN void simd_store_f16(void *p, simd_f v) { _mm_storeu_si128(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 

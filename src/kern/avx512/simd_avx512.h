@@ -64,9 +64,15 @@ SIMD_FN simd_i simd_i_select(simd_i mask, simd_i yes, simd_i no) { return _mm512
 SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return _mm512_mask_blend_epi16(0xaaaaaaaa, lo, hi); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return _mm512_cvtepi32_ps(v); }
 SIMD_FN simd_i simd_to_i(simd_f v) { return _mm512_cvtps_epi32(v); }         /* to nearest even */
+SIMD_FN simd_i simd_to_i_away(simd_f v)      /* to nearest, halves away from zero: |v| < 2^22 */
+{
+    return _mm512_cvttps_epi32(_mm512_add_ps(v, simd_copysign(_mm512_set1_ps(0x1.fffffep-2f), v)));
+}
+SIMD_FN simd_i simd_bits(simd_f v) { return _mm512_castps_si512(v); }
 SIMD_FN simd_f simd_from_bits(simd_i v) { return _mm512_castsi512_ps(v); }
 /* f16 in the low half of every lane. */
 SIMD_FN simd_f simd_from_f16(simd_i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
+SIMD_FN simd_f simd_set1_f16(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_set1_epi16((short)load_u16(p))); }
 SIMD_FN simd_f simd_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 SIMD_FN simd_f simd_load_bf16(const void *p)
 {
@@ -80,6 +86,16 @@ SIMD_FN float simd_sum(simd_f v)
     __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     b = _mm_add_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+/* simd_sum of four vectors at once: the same additions in the same order. */
+SIMD_FN void simd_sum4(const simd_f v[4], float *out)
+{
+    simd_f a = _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x44), _mm512_shuffle_f32x4(v[0], v[1], 0xee));
+    simd_f b = _mm512_add_ps(_mm512_shuffle_f32x4(v[2], v[3], 0x44), _mm512_shuffle_f32x4(v[2], v[3], 0xee));
+    a = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));   /* a quarter for each */
+    a = _mm512_add_ps(a, _mm512_permute_ps(a, 0x4e));
+    a = _mm512_add_ps(a, _mm512_permute_ps(a, 0xb1));
+    _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, a)));
 }
 SIMD_FN float simd_top(simd_f v) { return _mm512_reduce_max_ps(v); }
 
@@ -96,6 +112,7 @@ SIMD_FN void simd_load_pairs(const float *p, simd_f *even, simd_f *odd)
     *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(e, _mm512_set1_epi32(1)), b);
 }
 SIMD_FN void simd_store_i8(int8_t *p, simd_i v) { _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(v)); }
+SIMD_FN void simd_store_16(void *p, simd_i v) { _mm256_storeu_si256(p, _mm512_cvtepi32_epi16(v)); }   /* lower halves */
 SIMD_FN void simd_store_f16(void *p, simd_f v) { _mm256_storeu_si256(p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 
 /* Running sums in f64: two halves. */

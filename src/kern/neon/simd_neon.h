@@ -69,9 +69,12 @@ SIMD_FN simd_i simd_i_select(simd_i mask, simd_i yes, simd_i no) { return vbslq_
 SIMD_FN simd_i simd_halves(simd_i lo, simd_i hi) { return vbslq_s32(vdupq_n_u32(0xffff), lo, hi); }
 SIMD_FN simd_f simd_from_i(simd_i v) { return vcvtq_f32_s32(v); }
 SIMD_FN simd_i simd_to_i(simd_f v) { return vcvtnq_s32_f32(v); }             /* to nearest even */
+SIMD_FN simd_i simd_to_i_away(simd_f v) { return vcvtaq_s32_f32(v); }        /* to nearest, halves away from zero */
+SIMD_FN simd_i simd_bits(simd_f v) { return vreinterpretq_s32_f32(v); }
 SIMD_FN simd_f simd_from_bits(simd_i v) { return vreinterpretq_f32_s32(v); }
 /* f16 in the low half of every lane. */
 SIMD_FN simd_f simd_from_f16(simd_i v) { return vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(vreinterpretq_u32_s32(v)))); }
+SIMD_FN simd_f simd_set1_f16(const uint8_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p)))); }
 SIMD_FN simd_f simd_load_f16(const void *p)
 {
     uint16x4_t h = vreinterpret_u16_u8(vld1_u8(p));
@@ -92,6 +95,11 @@ SIMD_FN float simd_sum(simd_f v)
     float32x2_t h = vadd_f32(vget_low_f32(v), vget_high_f32(v));
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
 }
+/* simd_sum of four vectors at once: the same additions in the same order. */
+SIMD_FN void simd_sum4(const simd_f v[4], float *out)
+{
+    for (int i = 0; i < 4; i++) out[i] = simd_sum(v[i]);
+}
 SIMD_FN float simd_top(simd_f v) { return vmaxvq_f32(v); }
 
 SIMD_FN simd_f simd_select_lt(simd_f a, simd_f b, simd_f yes, simd_f no) { return vbslq_f32(vcltq_f32(a, b), yes, no); }
@@ -108,6 +116,7 @@ SIMD_FN void simd_store_i8(int8_t *p, simd_i v)
     int8x8_t b = vmovn_s16(vcombine_s16(h, h));
     vst1_lane_u32((void *)p, vreinterpret_u32_s8(b), 0);
 }
+SIMD_FN void simd_store_16(void *p, simd_i v) { vst1_u8(p, vreinterpret_u8_s16(vmovn_s32(v))); }   /* lower halves */
 SIMD_FN void simd_store_f16(void *p, simd_f v) { vst1_u8(p, vreinterpret_u8_f16(vcvt_f16_f32(v))); }
 
 /* Running sums in f64: two halves. */

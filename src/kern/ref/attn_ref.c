@@ -9,8 +9,9 @@ static const void *at(const dtype_info *t, const void *base, size_t row_bytes, i
 }
 
 static void attn_scores(dtype kv, const float *q, int64_t q_stride, int64_t nq, int64_t d, const void *keys, size_t key_bytes,
-                        int64_t n, float *s, int64_t s_stride)
+                        const void *ahead, int64_t n, float *s, int64_t s_stride)
 {
+    (void)ahead;
     const dtype_info *t = dtype_of(kv);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < nq; j++) {
@@ -27,8 +28,9 @@ static void attn_scores(dtype kv, const float *q, int64_t q_stride, int64_t nq, 
 }
 
 static void attn_mix(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes,
-                     int64_t n, float *o, int64_t o_stride)
+                     const void *ahead, int64_t n, float *o, int64_t o_stride)
 {
+    (void)ahead;
     const dtype_info *t = dtype_of(kv);
     for (int64_t j = 0; j < nq; j++)
         for (int64_t c = 0; c < d; c += KERN_PIECE) {
