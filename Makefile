@@ -174,6 +174,8 @@ prove-llamacpp:                     ## files of llama.cpp in Facet and of Facet 
 	@sh tools/deps.sh build test oracle
 	+@$(MAKE) programs
 	@sh tests/oracle/prove_llamacpp.sh
+prove-plan: all                     ## facet plan against a real process with a full context: MODEL=FILE; writes tests/proofs/
+	@MODEL='$(MODEL)' sh tests/proofs/prove_plan.sh
 prove-chroot:                       ## make run and make check in a fresh Debian 12; writes tests/proofs/
 	@sh tools/prove-chroot.sh
 bench: $(filter $(B)/tests/kern/%,$(TESTS)) all   ## time the kernels
@@ -199,5 +201,5 @@ help:                               ## this list
 
 .SECONDARY:
 .PHONY: FORCE all deps run check lint programs test asan tsan debug clang fuzz fuzz-run cross check-qemu oracle \
-        prove-llamacpp prove-chroot bench install uninstall clean help
+        prove-llamacpp prove-plan prove-chroot bench install uninstall clean help
 -include $(shell find $(B)/src $(B)/tests -name '*.d' 2>/dev/null)
