@@ -226,7 +226,7 @@ static status read_generation(gemma_config *c, const gguf_file *g, err *e)
     c->temperature = (float)x;
     TRY(gguf_f64_or(g, "general.sampling.top_p", 0.95, &x, e));
     c->top_p = (float)x;
-    TRY(gguf_i64_or(g, "general.sampling.top_k", 0, INT32_MAX, 64, &n, e));
+    TRY(gguf_i64_or(g, "general.sampling.top_k", INT32_MIN, INT32_MAX, 64, &n, e));
     c->top_k = (int32_t)n;
 out:
     return st;

@@ -248,7 +248,7 @@ static status read_generation(gemma_config *c, const json_t *config, const json_
     c->temperature = (float)x;
     TRY(json_f64_or(generation, "top_p", where, 0.95, &x, e));
     c->top_p = (float)x;
-    TRY(json_i64_or(generation, "top_k", where, 0, INT32_MAX, 64, &n, e));
+    TRY(json_i64_or(generation, "top_k", where, INT32_MIN, INT32_MAX, 64, &n, e));
     c->top_k = (int32_t)n;
 out:
     return st;

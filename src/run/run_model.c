@@ -82,7 +82,10 @@ facet_status facet_model_open(facet_model **out, const facet_model_opts *o, face
     st = OK;
     mem_stats_read(&after);
     m->text_bytes = after.tag_current[MEM_TEXT] > before.tag_current[MEM_TEXT] ? after.tag_current[MEM_TEXT] - before.tag_current[MEM_TEXT] : 0;
-    if (m->tok) TRY(choose_variant(m, e));
+    if (m->tok && (st = choose_variant(m, e)) != OK) {
+        err_wrap(e, "%s", o->path);
+        goto out;
+    }
     *out = m;
     m = NULL;
 out:
