@@ -147,12 +147,14 @@ static int64_t read_field(const char *path, const char *name)
     return v;
 }
 
-/* This process's folder below the mount of a v1 controller, or of v2 (controller ""); "" when unknown. */
-static void group_path(const char *controller, char *out, size_t cap)
+/* This process's folder below the mount of a v1 controller, or of v2 (controller ""); "" when unknown.  root: see
+ * cpu_cores_at. */
+static void group_path(const char *root, const char *controller, char *out, size_t cap)
 {
     char line[1024];
     out[0] = 0;
-    FILE *f = fopen("/proc/self/cgroup", "re");
+    snprintf(line, sizeof line, "%s/proc/self/cgroup", root);
+    FILE *f = fopen(line, "re");
     while (f && fgets(line, sizeof line, f)) {
         char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
         if (!path) continue;
@@ -169,12 +171,12 @@ static void group_path(const char *controller, char *out, size_t cap)
 typedef void (*group_fn)(const char *dir, void *user);
 
 /* Calls fn for the folder of this process and each one above it up to the mount: every limit counts. */
-static void each_group(const char *mount, const char *controller, group_fn fn, void *user)
+static void each_group(const char *root, const char *mount, const char *controller, group_fn fn, void *user)
 {
-    char path[1024], dir[1200];
-    group_path(controller, path, sizeof path);
+    char path[1024], dir[1400];
+    group_path(root, controller, path, sizeof path);
     for (;;) {
-        snprintf(dir, sizeof dir, "%s%s", mount, path);
+        snprintf(dir, sizeof dir, "%s/sys/fs/cgroup%s%s", root, mount, path);
         fn(dir, user);
         char *slash = strrchr(path, '/');
         if (!slash) return;
@@ -186,7 +188,7 @@ typedef struct memory_room { uint64_t limit, left; } memory_room;
 
 static void lower_memory(memory_room *m, const char *dir, const char *limit_name, const char *used_name, const char *cache_name)
 {
-    char path[1300], line[64];
+    char path[1500], line[64];
     snprintf(path, sizeof path, "%s/%s", dir, limit_name);
     if (!read_line(path, line, sizeof line) || line[0] < '0' || line[0] > '9') return;   /* "max" */
     uint64_t limit = strtoull(line, NULL, 10), used = 0;
@@ -209,22 +211,26 @@ static memory_room memory_of_machine(void)
 {
     int64_t total = read_field("/proc/meminfo", "MemTotal"), left = read_field("/proc/meminfo", "MemAvailable");
     memory_room m = { total > 0 ? (uint64_t)total << 10 : 0, left > 0 ? (uint64_t)left << 10 : 0 };
-    each_group("/sys/fs/cgroup", "", memory_v2, &m);
-    each_group("/sys/fs/cgroup/memory", "memory", memory_v1, &m);
+    each_group("", "", "", memory_v2, &m);
+    each_group("", "/memory", "memory", memory_v1, &m);
     return m;
 }
 
 uint64_t cpu_memory_total(void) { return memory_of_machine().limit; }
 uint64_t cpu_memory_available(void) { return memory_of_machine().left; }
 
+/* A limit of one and a half processors is used by two threads, one of one and a quarter by one: a thread that is
+ * throttled most of the time makes the others wait. */
 static void lower_cores(int *cores, int64_t quota, int64_t period)
 {
-    if (quota > 0 && period > 0) *cores = (int)MIN((int64_t)*cores, MAX((quota + period - 1) / period, (int64_t)1));
+    if (quota <= 0 || period <= 0) return;
+    int64_t whole = quota / period, rest = quota % period;
+    *cores = (int)MIN((int64_t)*cores, MAX(whole + (rest >= period - rest), 1));
 }
 
 static void cores_v2(const char *dir, void *user)
 {
-    char path[1300], line[64];
+    char path[1500], line[64];
     long long quota, period;
     snprintf(path, sizeof path, "%s/cpu.max", dir);
     if (read_line(path, line, sizeof line) && sscanf(line, "%lld %lld", &quota, &period) == 2) lower_cores(user, quota, period);
@@ -232,23 +238,48 @@ static void cores_v2(const char *dir, void *user)
 
 static void cores_v1(const char *dir, void *user)
 {
-    char path[1300], quota[64], period[64];
+    char path[1500], quota[64], period[64];
     snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
     if (!read_line(path, quota, sizeof quota)) return;
     snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
     if (read_line(path, period, sizeof period)) lower_cores(user, strtoll(quota, NULL, 10), strtoll(period, NULL, 10));
 }
 
-int cpu_cores(void)
+/* The first processor of the core that cpu belongs to; cpu itself when the kernel does not tell. */
+static int core_of(const char *root, int cpu)
 {
-    cpu_set_t set;
+    static const char *const names[] = { "core_cpus_list", "thread_siblings_list" };   /* the second before Linux 5.3 */
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char path[1500], line[64];
+        int first;
+        snprintf(path, sizeof path, "%s/sys/devices/system/cpu/cpu%d/topology/%s", root, cpu, names[i]);
+        if (read_line(path, line, sizeof line) && sscanf(line, "%d", &first) == 1 && first >= 0 && first < CPU_SETSIZE) return first;
+    }
+    return cpu;
+}
+
+/* Cores of which this thread may use at least one hyper-thread: two on one core share its arithmetic and its caches, and
+ * only get into each other's way. */
+static int allowed_cores(const char *root)
+{
+    cpu_set_t set, cores;
     CPU_ZERO(&set);
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    cores = MAX(cores, 1);
-    each_group("/sys/fs/cgroup", "", cores_v2, &cores);
-    each_group("/sys/fs/cgroup/cpu", "cpu", cores_v1, &cores);
+    CPU_ZERO(&cores);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return (int)sysconf(_SC_NPROCESSORS_ONLN);   /* more than CPU_SETSIZE */
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &set)) CPU_SET(core_of(root, i), &cores);
+    return CPU_COUNT(&cores);
+}
+
+int cpu_cores_at(const char *root)
+{
+    int cores = MAX(allowed_cores(root), 1);
+    each_group(root, "", "", cores_v2, &cores);
+    each_group(root, "/cpu", "cpu", cores_v1, &cores);
     return cores;
 }
+
+int cpu_cores(void) { return cpu_cores_at(""); }
 
 void cpu_model(char *out, size_t cap)
 {

@@ -26,7 +26,10 @@ status cpu_isa_env(uint32_t *mask, err *e);   /* all bits when FACET_ISA is not 
 /* "ref", "avx2", "avx512", ... or a comma list of them -> mask of that level and all below it. */
 status cpu_isa_parse(const char *text, uint32_t *mask, err *e);
 void   cpu_isa_names(uint32_t mask, char *out, size_t cap);   /* "ref avx2 avx512 bf16" */
-int    cpu_cores(void);                 /* usable ones (affinity, cgroup quota) */
+/* Threads worth starting: physical cores that the calling thread may use (affinity mask, cpuset), at most the limit of its
+ * control groups (cpu.max of v2, cfs quota of v1; the tightest on the way up), rounded to nearest, at least 1. */
+int    cpu_cores(void);
+int    cpu_cores_at(const char *root);  /* with /proc and /sys below root instead of "", for tests */
 uint64_t cpu_memory_total(void);        /* bytes; the smaller of the machine and the cgroup limit */
 uint64_t cpu_memory_available(void);
 void   cpu_model(char *out, size_t cap);   /* "AMD EPYC", for reports */

@@ -1,7 +1,9 @@
 /* os/cpu, os/clock, os/tty. */
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/clock.h"
@@ -109,6 +111,115 @@ static void cores_follow_the_affinity(void **state)
     sched_setaffinity(0, sizeof old, &old);
 }
 
+/* ---- /proc and /sys as other machines have them ---- */
+
+static void put(const char *root, const char *path, const char *text)
+{
+    char full[512];
+    snprintf(full, sizeof full, "%s%s", root, path);
+    for (char *p = full + 1; *p; p++)
+        if (*p == '/') {
+            *p = 0;
+            mkdir(full, 0755);
+            *p = '/';
+        }
+    FILE *f = fopen(full, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static int remove_entry(const char *path, const struct stat *s, int kind, struct FTW *walk)
+{
+    (void)s, (void)kind, (void)walk;
+    return remove(path);
+}
+
+static const char *fake_root(void)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "%s/facet-cpu-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+
+/* What the affinity mask allows when no hyper-threads are known: no limit may give more. */
+static int allowed(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    return CPU_COUNT(&set);
+}
+
+typedef struct group_case {
+    const char *cgroup;              /* /proc/self/cgroup */
+    struct { const char *path, *text; } files[4];
+    int cores;                       /* 0: no limit */
+} group_case;
+
+static void cores_follow_control_groups(void **state)
+{
+    static const group_case cases[] = {
+        { "0::/\n", { { "/cpu.max", "max 100000\n" } }, 0 },
+        { "0::/\n", { { "/cpu.max", "100000 100000\n" } }, 1 },
+        { "0::/\n", { { "/cpu.max", "140000 100000\n" } }, 1 },
+        { "0::/\n", { { "/cpu.max", "150000 100000\n" } }, 2 },
+        { "0::/\n", { { "/cpu.max", "5000 100000\n" } }, 1 },                                  /* a twentieth is still one thread */
+        { "0::/\n", { { "/cpu.max", "9223372036854775807 1\n" } }, 0 },
+        { "0::/a/b\n", { { "/a/b/cpu.max", "max 100000\n" }, { "/a/cpu.max", "90000 100000\n" } }, 1 },      /* a parent's limit counts */
+        { "0::/a/b\n", { { "/a/b/cpu.max", "max 100000\n" }, { "/a/cpu.max", "900000000 100000\n" } }, 0 },
+        { "0::/docker/1234\n", { { "/cpu.max", "100000 100000\n" } }, 1 },                      /* the container sees its group as the mount */
+        { "3:cpu,cpuacct:/x\n1:name=systemd:/y\n", { { "/cpu/x/cpu.cfs_quota_us", "50000\n" }, { "/cpu/x/cpu.cfs_period_us", "50000\n" } }, 1 },
+        { "3:cpu,cpuacct:/x\n", { { "/cpu/x/cpu.cfs_quota_us", "-1\n" }, { "/cpu/x/cpu.cfs_period_us", "100000\n" } }, 0 },
+        { "3:cpu,cpuacct:/x\n", { { "/cpu/cpu.cfs_quota_us", "100000\n" }, { "/cpu/cpu.cfs_period_us", "100000\n" } }, 1 },
+        { "3:cpuset:/x\n", { { "/cpu/x/cpu.cfs_quota_us", "100000\n" }, { "/cpu/x/cpu.cfs_period_us", "100000\n" } }, 0 },
+        { "0::/\n", { { "/cpu.max", "0 100000\n" } }, 0 },                                      /* nonsense is no limit */
+        { "0::/\n", { { "/cpu.max", "-5 0\n" } }, 0 },
+        { "0::/\n", { { "/cpu.max", "lots\n" } }, 0 },
+        { "0::\n:::::\n\n0::/a", { { "/a/cpu.max", "" } }, 0 },
+        { "3:cpu:/x\n", { { "/cpu/x/cpu.cfs_quota_us", "100000\n" }, { "/cpu/x/cpu.cfs_period_us", "0\n" } }, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *root = fake_root();
+        put(root, "/proc/self/cgroup", cases[i].cgroup);
+        for (int k = 0; k < 4 && cases[i].files[k].path; k++) {
+            char path[200];
+            snprintf(path, sizeof path, "/sys/fs/cgroup%s", cases[i].files[k].path);
+            put(root, path, cases[i].files[k].text);
+        }
+        int want = cases[i].cores && cases[i].cores < allowed() ? cases[i].cores : allowed(), got = cpu_cores_at(root);
+        if (got != want) fail_msg("case %d: %d cores, not %d", (int)i, got, want);
+        nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    }
+    assert_int_equal(cpu_cores_at("/nowhere"), allowed());
+}
+
+/* All processors of the mask as hyper-threads of one core: one thread.  A list that makes no sense is not believed. */
+static void hyper_threads_share_a_core(void **state)
+{
+    static const struct { const char *file, *text; bool one; } cases[] = {
+        { "core_cpus_list", "0-1023\n", true }, { "thread_siblings_list", "0,512\n", true },
+        { "core_cpus_list", "-3\n", false }, { "core_cpus_list", "99999999\n", false }, { "core_cpus_list", "all\n", false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *root = fake_root();
+        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            char path[200];
+            cpu_set_t set;
+            CPU_ZERO(&set);
+            assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+            if (!CPU_ISSET(cpu, &set)) continue;
+            snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/%s", cpu, cases[i].file);
+            put(root, path, cases[i].text);
+        }
+        assert_int_equal(cpu_cores_at(root), cases[i].one ? 1 : allowed());
+        nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
 static void memory_is_plausible(void **state)
 {
     (void)state;
@@ -199,6 +310,8 @@ int main(void)
         cmocka_unit_test(found_agrees_with_the_kernel),
         cmocka_unit_test(the_environment_lowers),
         cmocka_unit_test(cores_follow_the_affinity),
+        cmocka_unit_test(cores_follow_control_groups),
+        cmocka_unit_test(hyper_threads_share_a_core),
         cmocka_unit_test(memory_is_plausible),
         cmocka_unit_test(the_clock_goes_forward),
         cmocka_unit_test(progress_is_for_terminals),
