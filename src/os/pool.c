@@ -5,13 +5,20 @@
  * not scheduled are never waited for, which matters when the machine is shared.
  *
  * Idle workers spin for a moment (a token is hundreds of runs with microseconds between them) and then
- * sleep in the kernel. */
+ * sleep in the kernel.  Whoever would wait for a thread on its own processor sleeps at once: spinning there keeps the
+ * other from running.
+ *
+ * Threads are not pinned.  When something else is busy on a core, a worker there loses it for milliseconds, at times
+ * with an item in hand, and everybody would wait.  Its processor time then stands still, the caller notices, moves it to
+ * its own processor and sleeps.  When its items are done, the worker goes to the other processors again and waits there
+ * for its share with empty hands, while the caller works on. */
 #include "os/pool.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -23,14 +30,17 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 
-enum { THREADS_MAX = 256, ITEM_BITS = 40 };
+enum { THREADS_MAX = 256, ITEM_BITS = 40, NOWHERE = -1 };
 #define ITEM_MASK (((uint64_t)1 << ITEM_BITS) - 1)
 #define SPIN_SECONDS 100e-6
+#define STALL_SECONDS 25e-6       /* without progress: a worker that holds an item and does not run */
 
 typedef struct pool_worker {
     struct pool *pool;
     pthread_t thread;
     int index;
+    _Alignas(64) atomic_int cpu;              /* where it took its first item of this run; NOWHERE: it holds none */
+    atomic_bool fetched;                      /* the caller has bound it to its own processor */
 } pool_worker;
 
 struct pool {
@@ -47,6 +57,8 @@ struct pool {
     void *ctx;
     int64_t n;
     uint64_t run;
+    atomic_int caller_cpu;                    /* where the caller was when it last started a run */
+    cpu_set_t allowed;                        /* the caller's, when the pool was made */
     int threads, started;
     bool spin;                                /* not when there are more threads than cores */
     pool_worker worker[THREADS_MAX];
@@ -74,29 +86,44 @@ static inline void relax(void)
 /* Takes and runs items until none is left.  The items are reported together at the end. */
 static void work(pool *p, int index)
 {
+    atomic_int *cpu = &p->worker[index].cpu;
     int64_t mine = 0, n = 0;
     uint64_t t = atomic_load(&p->ticket);
     while (t & ITEM_MASK) {
         if (!atomic_compare_exchange_weak(&p->ticket, &t, t - 1)) continue;
+        if (mine == 0) atomic_store_explicit(cpu, sched_getcpu(), memory_order_relaxed);
         n = p->n;
         p->fn(p->ctx, n - (int64_t)(t & ITEM_MASK), index);
         mine++;
         t = atomic_load(&p->ticket);
     }
+    atomic_store_explicit(cpu, NOWHERE, memory_order_relaxed);
     if (mine == 0 || atomic_fetch_add(&p->done, mine) + mine < n) return;
     atomic_fetch_add(&p->finish_word, 1);
     if (atomic_load(&p->caller_sleeps)) futex_wake(&p->finish_word, 1);
 }
 
+typedef bool (*pool_cond)(const pool *);
+
 static bool items_left(const pool *p) { return (atomic_load(&p->ticket) & ITEM_MASK) || atomic_load(&p->quit); }
 static bool run_over(const pool *p) { return atomic_load(&p->done) == p->n; }
 
+/* A worker waits for the caller, the caller for workers that hold items: does one of them want this processor? */
+static bool caller_is_here(const pool *p) { return atomic_load_explicit(&p->caller_cpu, memory_order_relaxed) == sched_getcpu(); }
+static bool worker_is_here(const pool *p)
+{
+    int here = sched_getcpu();
+    for (int i = 1; i <= p->started; i++)
+        if (atomic_load_explicit(&p->worker[i].cpu, memory_order_relaxed) == here) return true;
+    return false;
+}
+
 /* True when cond came true while spinning. */
-static bool spin_until(const pool *p, bool (*cond)(const pool *))
+static bool spin_until(const pool *p, pool_cond cond, pool_cond hopeless, double seconds)
 {
     if (cond(p)) return true;
     if (!p->spin) return false;
-    for (double end = clock_seconds() + SPIN_SECONDS; clock_seconds() < end;)
+    for (double end = clock_seconds() + seconds; clock_seconds() < end && !hopeless(p);)
         for (int i = 0; i < 32; i++) {
             if (cond(p)) return true;
             relax();
@@ -112,20 +139,68 @@ static void sleep_until_start(pool *p)
     atomic_fetch_sub(&p->sleepers, 1);
 }
 
+static void bind_self(const cpu_set_t *cpus) { pthread_setaffinity_np(pthread_self(), sizeof *cpus, cpus); }
+
+/* Off the caller's processor, until the next item. */
+static void leave(const pool *p)
+{
+    cpu_set_t rest = p->allowed;
+    CPU_CLR(sched_getcpu(), &rest);
+    bind_self(CPU_COUNT(&rest) ? &rest : &p->allowed);
+}
+
 static void *worker_main(void *arg)
 {
     pool_worker *w = arg;
     pool *p = w->pool;
+    bool bound = false;
     while (!atomic_load(&p->quit)) {
-        if (spin_until(p, items_left)) work(p, w->index);
-        else sleep_until_start(p);
+        if (spin_until(p, items_left, caller_is_here, SPIN_SECONDS)) {
+            if (bound) bind_self(&p->allowed);
+            bound = false;
+            work(p, w->index);
+        } else {
+            sleep_until_start(p);
+        }
+        if (!atomic_exchange(&w->fetched, false)) continue;
+        bound = true;
+        leave(p);
     }
     return NULL;
 }
 
+static double worker_seconds(const pool_worker *w)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &t) != 0) return -1;
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Takes workers that hold an item and do not run to this processor, which is about to be free. */
+static void fetch_stalled(pool *p)
+{
+    double before[THREADS_MAX];
+    cpu_set_t here;
+    for (int i = 1; i <= p->started; i++)
+        before[i] = atomic_load_explicit(&p->worker[i].cpu, memory_order_relaxed) == NOWHERE ? -1 : worker_seconds(&p->worker[i]);
+    if (spin_until(p, run_over, worker_is_here, STALL_SECONDS)) return;
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    for (int i = 1; i <= p->started; i++) {
+        pool_worker *w = &p->worker[i];
+        if (before[i] < 0 || atomic_load_explicit(&w->cpu, memory_order_relaxed) == NOWHERE) continue;
+        if (worker_seconds(w) - before[i] > STALL_SECONDS / 4) continue;
+        atomic_store(&w->fetched, true);
+        pthread_setaffinity_np(w->thread, sizeof here, &here);
+    }
+}
+
 static void wait_for_rest(pool *p)
 {
-    while (!spin_until(p, run_over)) {
+    if (spin_until(p, run_over, worker_is_here, STALL_SECONDS)) return;
+    if (p->spin) fetch_stalled(p);
+    while (!spin_until(p, run_over, worker_is_here, SPIN_SECONDS)) {
         unsigned seen = atomic_load(&p->finish_word);
         atomic_store(&p->caller_sleeps, true);
         if (!run_over(p)) futex_wait(&p->finish_word, seen);
@@ -143,6 +218,7 @@ void pool_run(pool *p, int64_t n, pool_fn fn, void *ctx)
     p->fn = fn;
     p->ctx = ctx;
     p->n = n;
+    atomic_store_explicit(&p->caller_cpu, sched_getcpu(), memory_order_relaxed);
     atomic_store(&p->done, 0);
     atomic_store(&p->ticket, ++p->run << ITEM_BITS | (uint64_t)n);
     atomic_fetch_add(&p->start_word, 1);
@@ -174,9 +250,12 @@ status pool_new(pool **out, int threads, err *e)
     p = mem_alloc(sizeof *p, MEM_OTHER);
     if (!p) FAIL(e, E_NOMEM, "could not start %d threads\nout of memory", threads);
     p->threads = threads;
-    p->spin = threads <= cores;
+    atomic_store(&p->caller_cpu, NOWHERE);
+    p->spin = threads <= cores && sched_getaffinity(0, sizeof p->allowed, &p->allowed) == 0;
     for (int i = 1; i < threads; i++) {
-        p->worker[i] = (pool_worker){ .pool = p, .index = i };
+        p->worker[i].pool = p;
+        p->worker[i].index = i;
+        atomic_store(&p->worker[i].cpu, NOWHERE);
         int failed = start_worker(&p->worker[i]);
         if (failed) FAIL(e, E_NOMEM, "could not start %d threads\n%s\nAsk for fewer threads.", threads, strerror(failed));
         p->started = i;

@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -175,6 +176,94 @@ static void signals_stay_with_the_caller(void **state)
     for (int i = 0; i < 64; i++) assert_int_equal(sums[i], 200);
 }
 
+/* ---- processors: some are taken away, some are busy with something else ---- */
+
+static cpu_set_t own_mask(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    return set;
+}
+
+static cpu_set_t one_of(const cpu_set_t *set, bool last)
+{
+    cpu_set_t one;
+    int found = -1;
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, set) && (found < 0 || last)) found = i;
+    CPU_ZERO(&one);
+    CPU_SET(found, &one);
+    return one;
+}
+
+static void *spin_forever(void *stop)
+{
+    while (!atomic_load((atomic_bool *)stop)) {}
+    return NULL;
+}
+
+typedef struct mask_job { cpu_set_t want; atomic_int free_items, items; int64_t sums[64]; } mask_job;
+
+/* Long enough that a worker is at times interrupted in the middle. */
+static void note_mask(void *ctx, int64_t item, int worker)
+{
+    mask_job *j = ctx;
+    if (worker) {
+        cpu_set_t now = own_mask();
+        atomic_fetch_add(&j->items, 1);
+        if (CPU_EQUAL(&now, &j->want)) atomic_fetch_add(&j->free_items, 1);
+    }
+    volatile int64_t *sum = &j->sums[item];
+    for (int i = 0; i < 1000; i++) *sum += i & 1;
+}
+
+/* A worker whose processor something else keeps busy may be moved; afterwards it may use every processor again. */
+static void a_busy_processor(void **state)
+{
+    (void)state;
+    err e;
+    pool *p = NULL;
+    static mask_job j;
+    atomic_bool stop = false;
+    pthread_t spinner;
+    cpu_set_t all = own_mask(), one = one_of(&all, true);
+    j.want = all;
+    assert_ok(pool_new(&p, 2, &e), &e);
+    assert_int_equal(pthread_create(&spinner, NULL, spin_forever, &stop), 0);
+    assert_int_equal(pthread_setaffinity_np(spinner, sizeof one, &one), 0);
+    for (int run = 0; run < 3000; run++) pool_run(p, 64, note_mask, &j);
+    atomic_store(&stop, true);
+    pthread_join(spinner, NULL);
+    for (int i = 0; i < 64; i++) assert_int_equal(j.sums[i], 3000 * 500);
+    atomic_store(&j.items, 0);
+    atomic_store(&j.free_items, 0);
+    for (int run = 0; run < 200000 && atomic_load(&j.free_items) < 100; run++) pool_run(p, 64, note_mask, &j);
+    if (atomic_load(&j.items) > 1000 && atomic_load(&j.free_items) == 0) fail_msg("the worker stays bound to a processor");
+    cpu_set_t now = own_mask();
+    assert_true(CPU_EQUAL(&now, &all));      /* the caller's own is never touched */
+    pool_free(p);
+}
+
+/* More threads than the one processor that is left, from the start and later. */
+static void one_processor(void **state)
+{
+    (void)state;
+    err e;
+    cpu_set_t all = own_mask(), one = one_of(&all, false);
+    for (int late = 0; late < 2; late++) {
+        pool *p = NULL;
+        int64_t sums[32] = { 0 };
+        if (!late) assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+        assert_ok(pool_new(&p, late ? 2 : 4, &e), &e);
+        if (late) assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+        for (int run = 0; run < 2000; run++) pool_run(p, 32, add_one, sums);
+        pool_free(p);
+        assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+        for (int i = 0; i < 32; i++) assert_int_equal(sums[i], 2000);
+    }
+}
+
 static void impossible_counts(void **state)
 {
     (void)state;
@@ -200,6 +289,8 @@ int main(void)
         cmocka_unit_test(pools_are_independent),
         cmocka_unit_test(idle_workers_sleep),
         cmocka_unit_test(signals_stay_with_the_caller),
+        cmocka_unit_test(a_busy_processor),
+        cmocka_unit_test(one_processor),
         cmocka_unit_test(impossible_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
