@@ -7,8 +7,8 @@
  *
  * Rows of one sequence that follow one another form a group that shares each pass over keys and values.
  *
- * K = V layers store V alone: K = rope(k_norm * V).  Most elements of a head are not rotated; for these k_norm moves to the query
- * and V is used as it lies.  Only the rotated ones are rebuilt, once for all queries of a group. */
+ * K = V layers store V alone: K = rope(k_norm * V).  Most elements of a head are not rotated: for these k_norm moves to
+ * the query and V is used as it is.  The rotated ones are rebuilt, a few keys at a time that stay in L1. */
 #include "dev/dev_int.h"
 
 #include <math.h>
@@ -58,20 +58,17 @@ typedef struct attn_state {      /* of one (row, head) after some chunks: out = 
     float max, sum;
 } attn_state;
 
+enum { REBUILT = 8 };            /* keys rebuilt at a time: 16 KB with heads of 512 */
+
 typedef struct attn_scratch {    /* per thread */
-    float *q;                    /* [DEV_QUERIES][d] the group's queries for one kv head; K = V: times k_norm, 0 where rotated */
-    float *q_turned;             /* [DEV_QUERIES][2 * pairs] K = V: their rotated elements */
-    float *keys;                 /* [DEV_BLOCK][2 * pairs] K = V: rotated elements of keys, rebuilt */
-    float *turned;               /* [DEV_QUERIES][DEV_BLOCK] K = V: scores of these */
+    float *q;                    /* [DEV_QUERIES][d] the group's queries for one kv head */
     float *scores;               /* [DEV_QUERIES][DEV_CHUNK] */
     float *out;                  /* [DEV_QUERIES][d] of one chunk */
     float *sum_out;              /* [DEV_QUERIES][d] merged */
+    float *keys;                 /* [REBUILT][d] */
 } attn_scratch;
 
-static size_t scratch_floats(int64_t d)
-{
-    return (size_t)(4 * DEV_QUERIES + DEV_BLOCK) * (size_t)align_up((size_t)d, 16) + (size_t)DEV_QUERIES * (DEV_CHUNK + DEV_BLOCK);
-}
+static size_t scratch_floats(int64_t d) { return (size_t)(3 * DEV_QUERIES + REBUILT) * (size_t)align_up((size_t)d, 16) + (size_t)DEV_QUERIES * DEV_CHUNK; }
 
 size_t dev_cpu_attention_scratch(const dev_work *w) { return scratch_floats(w->d_max) * sizeof(float); }
 
@@ -80,12 +77,10 @@ static attn_scratch scratch_of(const dev_cpu *d, int worker)
     attn_scratch s;
     size_t dp = align_up((size_t)d->work.d_max, 16);
     s.q = (float *)(void *)dev_cpu_scratch(d, worker);
-    s.q_turned = s.q + DEV_QUERIES * dp;
-    s.out = s.q_turned + DEV_QUERIES * dp;
+    s.out = s.q + DEV_QUERIES * dp;
     s.sum_out = s.out + DEV_QUERIES * dp;
     s.keys = s.sum_out + DEV_QUERIES * dp;
-    s.scores = s.keys + DEV_BLOCK * dp;
-    s.turned = s.scores + (size_t)DEV_QUERIES * DEV_CHUNK;
+    s.scores = s.keys + REBUILT * dp;
     return s;
 }
 
@@ -128,30 +123,27 @@ static attn_group group_number(const dev_attn *a, int64_t row, int32_t most, int
     return g;
 }
 
-/* Elements to load for the rotated part of each half of a row (Q8_0 comes in groups of 32); 0: load the whole row. */
-static int32_t turned_width(const dev_kv *kv) { return kv->d / 2 % 32 == 0 ? (int32_t)align_up((size_t)kv->pairs, 32) : 0; }
-
-/* Rotated elements of K from stored V: weighted, then rotated (architecture section 2.5).  row: [d], scratch. */
-static void rebuild_keys(const dev_cpu *d, const dev_kv *kv, const uint8_t *values, int32_t pos, int32_t n, float *row, float *keys)
+/* A key of a K = V layer from stored V (architecture section 2.5), without k_norm where it is not rotated. */
+static void rebuild_key(const dev_cpu *d, const dev_kv *kv, const uint8_t *value, int32_t pos, float *key)
 {
-    int32_t width = turned_width(kv), half = kv->d / 2, pairs = kv->pairs;
-    size_t half_bytes = width ? dtype_row_bytes(kv->type, half) : 0;
-    for (int32_t i = 0; i < n; i++, values += kv->row_bytes, keys += 2 * pairs) {
-        d->k.kv_load(kv->type, values, width ? width : kv->d, row);
-        if (width) d->k.kv_load(kv->type, values + half_bytes, width, row + half);
-        for (int32_t c = 0; c < pairs; c++) keys[c] = row[c] * kv->k_norm[c];
-        for (int32_t c = 0; c < pairs; c++) keys[pairs + c] = row[half + c] * kv->k_norm[half + c];
-        d->k.rope(keys, kv->key_rope + (int64_t)(pos + i) * pairs * 2, 2 * pairs, pairs);
-    }
+    int32_t half = kv->d / 2;
+    d->k.kv_load(kv->type, value, kv->d, key);
+    for (int32_t c = 0; c < kv->pairs; c++) key[c] *= kv->k_norm[c];
+    for (int32_t c = half; c < half + kv->pairs; c++) key[c] *= kv->k_norm[c];
+    d->k.rope(key, kv->key_rope + (int64_t)pos * kv->pairs * 2, kv->d, kv->pairs);
 }
 
-static void add_turned(const dev_cpu *d, const dev_kv *kv, int64_t nq, const uint8_t *values, int32_t pos, int32_t n, attn_scratch *s, float *scores)
+static void rebuilt_scores(const dev_cpu *d, const dev_kv *kv, int64_t nq, const uint8_t *values, const uint8_t *ahead, int32_t pos, int32_t n, attn_scratch *s,
+                           float *scores)
 {
-    int32_t wide = 2 * kv->pairs;
-    rebuild_keys(d, kv, values, pos, n, s->out, s->keys);
-    d->k.attn_scores(DTYPE_F32, s->q_turned, wide, nq, wide, s->keys, (size_t)wide * sizeof(float), NULL, n, s->turned, DEV_BLOCK);
-    for (int64_t j = 0; j < nq; j++)
-        for (int32_t i = 0; i < n; i++) scores[j * DEV_CHUNK + i] += s->turned[j * DEV_BLOCK + i];
+    for (int32_t i = 0, few; i < n; i += few) {
+        few = MIN(n - i, (int32_t)REBUILT);
+        for (int32_t k = i; k < i + few; k++) {
+            for (size_t b = 0; ahead && b < kv->row_bytes; b += 64) __builtin_prefetch(ahead + (size_t)k * kv->row_bytes + b, 0, 2);
+            rebuild_key(d, kv, values + (size_t)k * kv->row_bytes, pos + k, s->keys + (int64_t)(k - i) * kv->d);
+        }
+        d->k.attn_scores(DTYPE_F32, s->q, kv->d, nq, kv->d, s->keys, (size_t)kv->d * sizeof(float), NULL, few, scores + i, DEV_CHUNK);
+    }
 }
 
 static void chunk_scores(const dev_cpu *d, const dev_attn *a, const attn_group *g, int32_t nqk, int32_t head, span_range keys, attn_scratch *s)
@@ -166,8 +158,8 @@ static void chunk_scores(const dev_cpu *d, const dev_attn *a, const attn_group *
         float *scores = s->scores + (pos - chunk);
         if (pos + n < keys.end) ahead = base + block_at(kv, g->span, head, pos + n);
         else if (kv->k) ahead = kv->v + block_at(kv, g->span, head, keys.first);
-        d->k.attn_scores(kv->type, s->q, kv->d, nq, kv->d, at, kv->row_bytes, ahead, n, scores, DEV_CHUNK);
-        if (!kv->k && kv->pairs) add_turned(d, kv, nq, at, pos, n, s, scores);
+        if (kv->k) d->k.attn_scores(kv->type, s->q, kv->d, nq, kv->d, at, kv->row_bytes, ahead, n, scores, DEV_CHUNK);
+        else rebuilt_scores(d, kv, nq, at, ahead, pos, n, s, scores);
     }
 }
 
@@ -232,16 +224,12 @@ static void merge(const kern *k, attn_state *all, float *all_out, const attn_sta
     k->axpy(add, part_out, d, all_out);
 }
 
-static void fold_k_norm(const dev_kv *kv, int64_t nq, attn_scratch *s)
+static void fold_k_norm(const dev_kv *kv, int64_t nq, float *q)
 {
-    int32_t half = kv->d / 2, pairs = kv->pairs;
-    for (int64_t j = 0; j < nq; j++) {
-        float *q = s->q + j * kv->d, *turned = s->q_turned + j * 2 * pairs;
-        memcpy(turned, q, (size_t)pairs * sizeof *q);
-        memcpy(turned + pairs, q + half, (size_t)pairs * sizeof *q);
-        for (int32_t c = 0; c < kv->d; c++) q[c] *= kv->k_norm[c];
-        memset(q, 0, (size_t)pairs * sizeof *q);
-        memset(q + half, 0, (size_t)pairs * sizeof *q);
+    int32_t half = kv->d / 2;
+    for (int64_t j = 0; j < nq; j++, q += kv->d) {
+        for (int32_t c = kv->pairs; c < half; c++) q[c] *= kv->k_norm[c];
+        for (int32_t c = half + kv->pairs; c < kv->d; c++) q[c] *= kv->k_norm[c];
     }
 }
 
@@ -250,7 +238,7 @@ static void collect_queries(const dev_attn *a, const attn_group *g, int32_t nqk,
     int64_t d = a->kv->d;
     for (int32_t r = 0; r < g->rows; r++)
         memcpy(s->q + (int64_t)r * nqk * d, a->q + ((g->row + r) * a->nq + (int64_t)head * nqk) * d, (size_t)(nqk * d) * sizeof *s->q);
-    if (!a->kv->k) fold_k_norm(a->kv, (int64_t)g->rows * nqk, s);
+    if (!a->kv->k) fold_k_norm(a->kv, (int64_t)g->rows * nqk, s->q);
 }
 
 static void finish(const kern *k, const attn_state *s, const float *out, int64_t d, float *y)
