@@ -17,8 +17,10 @@ sh "$here/venv.sh" "$venv"
 if [ -z "${LLAMA_CPP:-}" ]; then
     LLAMA_CPP=$cache/llama_cpp_python-$version/vendor/llama.cpp
     if [ ! -d "$LLAMA_CPP" ]; then
-        "$python" -m pip download --quiet --no-deps --no-binary :all: --no-build-isolation -d "$cache" \
-            "llama-cpp-python==$version" || true      # metadata may fail without its build tools; the file is what counts
+        # pip asks the package for its metadata before it keeps the file: in isolation it fetches what that takes
+        mkdir -p "$cache"
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python -d "$cache" \
+            "llama-cpp-python==$version"
         tar -xzf "$cache/llama_cpp_python-$version.tar.gz" -C "$cache"
     fi
 fi
