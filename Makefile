@@ -48,14 +48,18 @@ ifeq ($(call have,libedit),yes)
 FEAT += -DFC_HAVE_LIBEDIT $(shell $(PKG_CONFIG) --cflags libedit)
 CMDLIBS += $(shell $(PKG_CONFIG) --libs libedit)
 endif
+# libevent is for facet serve only: the library does without it.
+FEAT   += $(shell $(PKG_CONFIG) --cflags libevent_core 2>/dev/null)
+EVENTLIBS := $(or $(shell $(PKG_CONFIG) --libs libevent_core 2>/dev/null),-levent_core)
 
 # ---- sources: adding a file needs no edit here -------------------------------
 # Fuzzing is about parsers; clang takes many minutes to instrument the wide kernels.
 KDIRS   := ref $(if $(filter fuzz,$(CONFIG)),,$(isas.$(ARCH)))
 SRCS    := $(wildcard src/*/*.c) $(foreach k,$(KDIRS),$(wildcard src/kern/$(k)/*.c))
 FEAT    += $(foreach k,$(KDIRS),-DFC_KERN_$(k))
-LIBSRC  := $(filter-out src/cmd/%,$(SRCS))
+LIBSRC  := $(filter-out src/cmd/% src/serve/%,$(SRCS))
 LIBOBJ  := $(LIBSRC:%.c=$(B)/%.o)
+SERVEOBJ := $(patsubst %.c,$(B)/%.o,$(filter src/serve/%,$(SRCS)))
 CMDOBJ  := $(patsubst %.c,$(B)/%.o,$(filter src/cmd/%,$(SRCS)))
 
 TESTSRC := $(wildcard tests/unit/test_*.c tests/kern/check_*.c tests/fault/fault_*.c)
@@ -77,13 +81,18 @@ ifeq ($(B),build/release)
 	$(Q)cmp -s $(B)/facet facet || cp $(B)/facet facet
 endif
 
-$(B)/facet: $(CMDOBJ) $(B)/libfacet.a
+$(B)/facet: $(CMDOBJ) $(B)/serve.a $(B)/libfacet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(CMDLIBS) $(LDLIBS)
+	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(CMDLIBS) $(EVENTLIBS) $(LDLIBS)
 
 $(B)/libfacet.a: $(LIBOBJ) $(B)/.list
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(CROSS)ar rcs $@ $(LIBOBJ)
+
+# The server: an archive of its own, so that tests take from it what they need and libfacet stays free of libevent.
+$(B)/serve.a: $(SERVEOBJ) $(B)/.list
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(CROSS)ar rcs $@ $(SERVEOBJ)
 
 # What others get: one object in which only facet_* is visible, so that our short internal names
 # cannot collide with another library in the same program.
@@ -104,15 +113,15 @@ $(B)/tests/%.o: private FEAT += -iquote tests
 # An archive, so that a program takes only what it uses: fuzz targets are linked without cmocka.
 $(SUPPORT): $(SUPOBJ)
 	$(Q)rm -f $@ && $(CROSS)ar rcs $@ $(SUPOBJ)
-$(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(SUPPORT) $(B)/libfacet.a
+$(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(SUPPORT) $(B)/serve.a $(B)/libfacet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/tests/fuzz/libfuzzer_%: $(B)/tests/fuzz/fuzz_%.o $(SUPPORT) $(B)/libfacet.a
+	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ $(EVENTLIBS) $(LDLIBS)
+$(B)/tests/fuzz/libfuzzer_%: $(B)/tests/fuzz/fuzz_%.o $(SUPPORT) $(B)/serve.a $(B)/libfacet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(opt.$(CONFIG)) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(B)/tests/%: $(B)/tests/%.o $(SUPPORT) $(B)/libfacet.a
+	$(Q)$(CC) $(opt.$(CONFIG)) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(EVENTLIBS) $(LDLIBS)
+$(B)/tests/%: $(B)/tests/%.o $(SUPPORT) $(B)/serve.a $(B)/libfacet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(opt.$(CONFIG)) $(LDFLAGS) -o $@ $^ -lcmocka $(EVENTLIBS) $(LDLIBS)
 # Examples see what an embedder sees: the public header and the public archive.
 $(B)/examples/%: examples/%.c include/facet.h $(B)/public/libfacet.a $(B)/.flags
 	$(call say,CC,$<)
@@ -122,7 +131,7 @@ $(B)/examples/%: examples/%.c include/facet.h $(B)/public/libfacet.a $(B)/.flags
 # Two stamps: changed flags rebuild objects, a changed file list rebuilds the archive.
 keep = @mkdir -p $(@D); printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' > $@
 $(B)/.flags: FORCE ; $(call keep,$(CC) $(ALL_CFLAGS))
-$(B)/.list:  FORCE ; $(call keep,$(LIBOBJ) $(LDLIBS))
+$(B)/.list:  FORCE ; $(call keep,$(LIBOBJ) $(SERVEOBJ) $(EVENTLIBS) $(LDLIBS))
 
 # ---- set-up and use -----------------------------------------------------------
 # make reads what pkg-config knows when it starts, so whatever follows an installation is a make of its own.
@@ -137,8 +146,8 @@ run:                                ## all set-up, then talk to the bundled mode
 check:                              ## all set-up, then every test; ends with "N passed, N failed"
 	@sh tools/deps.sh build test
 	+@$(MAKE) test
-LINT := 'sh tools/check-layers.sh' 'sh tools/check-symbols.sh $(B)/libfacet.a'
-lint: $(B)/libfacet.a               ## layers, symbols and names
+LINT := 'sh tools/check-layers.sh' 'sh tools/check-symbols.sh $(B)/libfacet.a $(B)/serve.a'
+lint: $(B)/libfacet.a $(B)/serve.a               ## layers, symbols and names
 	@sh tools/run-tests.sh $(B) $(LINT)
 programs: $(TESTS) $(REPLAYS) $(EXAMPLES) $(GENS) $(B)/facet
 test: programs all                  ## check without the set-up; ONLY=gguf runs what has that in its name

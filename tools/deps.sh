@@ -7,10 +7,10 @@ set -eu
 packages=
 for group in "$@"; do
     case $group in
-    build)  packages="$packages gcc libc6-dev make pkg-config libjansson-dev libedit-dev" ;;
-    test)   packages="$packages libcmocka-dev xz-utils" ;;
+    build)  packages="$packages gcc libc6-dev make pkg-config libjansson-dev libevent-dev libedit-dev" ;;
+    test)   packages="$packages libcmocka-dev xz-utils curl" ;;
     clang)  packages="$packages clang" ;;      # brings libFuzzer and the sanitizers' libraries
-    cross)  packages="$packages gcc-aarch64-linux-gnu qemu-user libjansson-dev:arm64 libcmocka-dev:arm64" ;;
+    cross)  packages="$packages gcc-aarch64-linux-gnu qemu-user libjansson-dev:arm64 libevent-dev:arm64 libcmocka-dev:arm64" ;;
     oracle) packages="$packages python3 python3-venv" ;;
     chroot) packages="$packages debootstrap" ;;
     *) echo "deps.sh: unknown group $group" >&2; exit 2 ;;
@@ -18,7 +18,7 @@ for group in "$@"; do
 done
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-    if command -v cc >/dev/null && command -v pkg-config >/dev/null && pkg-config --exists jansson; then exit 0; fi
+    if command -v cc >/dev/null && command -v pkg-config >/dev/null && pkg-config --exists jansson libevent_core; then exit 0; fi
     echo "This system has no apt.  Facet needs, under Debian's names:$packages" >&2
     exit 1
 fi

@@ -1,0 +1,23 @@
+/* Counters and histograms of a server, and their Prometheus text.  The names behind "facet:" are those of vLLM. */
+#ifndef FC_SERVE_METRICS_H
+#define FC_SERVE_METRICS_H
+
+#include "base/buf.h"
+
+enum { METRICS_BUCKETS = 21, METRICS_FINISHES = 6 };
+
+typedef struct metrics_histogram { uint64_t count[METRICS_BUCKETS + 1]; double sum; } metrics_histogram;
+
+typedef struct metrics {
+    uint64_t finished[METRICS_FINISHES];     /* by facet_finish */
+    uint64_t prompt_tokens, cached_tokens, answer_tokens;
+    uint64_t refused;                        /* answered with an error before the engine saw them */
+    int64_t submitted, running;              /* now in the engine; of these, those that left its queue */
+    metrics_histogram first_token, whole, queue, prompt, decode;   /* seconds */
+} metrics;
+
+void metrics_add(metrics *m, const facet_result *r);
+/* connections, calls: of the door. */
+status metrics_print(const metrics *m, const char *model, int connections, int calls, buf *out, err *e);
+
+#endif
