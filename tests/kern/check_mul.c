@@ -163,63 +163,11 @@ static void check_pack(const check_family *f, int n, uint64_t *seed)
         }
 }
 
-/* ---- bench ---- */
-
-static void bench(const check_family *f, bool fast, dtype t, int64_t rows, int64_t cols, int64_t T)
-{
-    const kern *k = &f->k;
-    kern_act act = k->fast[t].act;
-    size_t row = dtype_row_bytes(t, cols), bytes = row * (size_t)rows, x_bytes = k->act_bytes(act, cols);
-    size_t copies = T == 1 && fast ? (size_t)200e6 / bytes + 1 : 1;
-    uint8_t *w = malloc(bytes * copies), *x = malloc(x_bytes * (size_t)T);
-    float *y = malloc((size_t)(rows * T) * 4), *v = malloc((size_t)cols * 4), *xf = calloc((size_t)(cols * T), 4);
-    void *scratch = malloc(k->scratch_bytes(cols));
-    uint64_t seed = 1;
-    check_weights(t, w, rows * cols, 0.01f, &seed);
-    for (size_t c = 1; c < copies; c++) memcpy(w + c * bytes, w, bytes);
-    for (int64_t i = 0; i < cols; i++) v[i] = check_gauss(&seed);
-    for (int64_t j = 0; j < T; j++) k->pack[act](v, cols, x + (size_t)j * x_bytes);
-    if (!fast && T > 64) T = 64;
-    double best = 1e9, ops = 2.0 * (double)rows * (double)cols * (double)T;
-    double end = check_now() + 0.4;
-    for (int round = 0; round < 3 || check_now() < end; round++) {
-        double t0 = check_now();
-        for (size_t c = 0; c < copies; c++) {
-            if (fast) k->fast[t].mul(w + c * bytes, row, rows, cols, x, x_bytes, T, y, rows, scratch);
-            else k->mul_exact(t, w + c * bytes, row, rows, cols, xf, cols, T, y, rows, scratch);
-        }
-        best = MIN(best, (check_now() - t0) / (double)copies);
-    }
-    printf("%-7s %-5s %-8s rows %5lld cols %5lld T %4lld  %8.3f ms  %7.2f GB/s  %8.1f GOPS\n", f->name, fast ? "fast" : "exact", dtype_of(t)->name,
-           (long long)rows, (long long)cols, (long long)T, best * 1e3, (double)bytes / best * 1e-9, ops / best * 1e-9);
-    free(w);
-    free(x);
-    free(y);
-    free(v);
-    free(xf);
-    free(scratch);
-}
-
-int main(int argc, char **argv)
+int main(void)
 {
     check_family f[8];
     int n = check_families(f);
     uint64_t seed = 42;
-    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        /* --bench [family] [type ...]; of the reference, the exact product */
-        for (int i = 0; i < n; i++) {
-            if (argc > 2 ? strcmp(argv[2], f[i].name) != 0 : i == 0) continue;
-            for (int t = 0; t < DTYPE_COUNT; t++) {
-                if (!f[i].k.fast[t].mul) continue;
-                bool wanted = argc <= 3;
-                for (int a = 3; a < argc; a++) wanted |= strcasecmp(argv[a], dtype_of((dtype)t)->name) == 0;
-                if (!wanted) continue;
-                for (int T = 1; T <= 512; T = T < 8 ? 2 * T : T == 8 ? 512 : 513) bench(&f[i], i > 0, (dtype)t, 6144, 1536, T);
-                bench(&f[i], i > 0, (dtype)t, 1536, 6144, 512);
-            }
-        }
-        return 0;
-    }
     static const shape shapes[] = {
         {1, 256, 0.01f, 1}, {16, 256, 0.01f, 1}, {15, 512, 1, 1}, {17, 768, 1e-3f, 100}, {37, 1024, 60, 1e-6f}, {80, 2304, 0.02f, 1},
         {130, 256, 1e-4f, 1e6f},

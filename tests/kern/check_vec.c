@@ -214,41 +214,6 @@ static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t 
     free(one);
 }
 
-static void bench(const check_family *f)
-{
-    enum { N = 12288, D = 256, KEYS = 1024, Q = 8 };
-    float *x = floats(N, 1), *u = floats(N, 1), *y = floats(N, 1), *q = floats(Q * D, 1), *s = floats(Q * KEYS, 1), *o = floats(Q * D, 1);
-    float *v = malloc(sizeof(float) * KEYS * D);
-    void *packed = malloc(sizeof(float) * N);
-#define TIME(what, unit, amount, call)                                                                          \
-    do {                                                                                                        \
-        double best = 1e9;                                                                                      \
-        for (int round = 0; round < 20; round++) {                                                              \
-            double t0 = check_now();                                                                            \
-            for (int rep = 0; rep < 10; rep++) call;                                                            \
-            best = MIN(best, (check_now() - t0) / 10);                                                          \
-        }                                                                                                       \
-        printf("%-7s %-28s %9.2f us  %8.2f %s\n", f->name, what, best * 1e6, (amount) / best * 1e-9, unit);     \
-    } while (0)
-    TIME("rms_norm 12288", "Gelem/s", N, f->k.rms_norm(x, u, 1e-6f, N, y));
-    TIME("gelu_mul 12288", "Gelem/s", N, f->k.gelu_mul(x, u, N, y));
-    TIME("softcap 12288", "Gelem/s", N, f->k.softcap(30, N, y));
-    TIME("softmax 12288", "Gelem/s", N, f->k.softmax(y, N));
-    TIME("pack q8 12288", "Gelem/s", N, f->k.pack[KERN_ACT_Q8](x, N, packed));
-    TIME("kv_store f16 12288", "Gelem/s", N, f->k.kv_store(DTYPE_F16, x, N, packed));
-    static const dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0};
-    for (size_t t = 0; t < COUNT_OF(types); t++) {
-        uint8_t *kv = stored(f, types[t], KEYS, D, v);
-        char what[64];
-        size_t row = dtype_row_bytes(types[t], D);
-        snprintf(what, sizeof what, "scores %s 8q 1024k d256", dtype_of(types[t])->name);
-        TIME(what, "GFLOPS", 2.0 * Q * KEYS * D, f->k.attn_scores(types[t], q, D, Q, D, kv, row, NULL, KEYS, s, KEYS));
-        snprintf(what, sizeof what, "mix %s 8q 1024k d256", dtype_of(types[t])->name);
-        TIME(what, "GFLOPS", 2.0 * Q * KEYS * D, f->k.attn_mix(types[t], s, KEYS, Q, D, kv, row, NULL, KEYS, o, D));
-        check_free(kv, row * KEYS);
-    }
-}
-
 static void check_all(const check_family *f)
 {
     static const dtype kv[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0};
@@ -267,15 +232,10 @@ static void check_all(const check_family *f)
                 check_attention(f, kv[t], q, 1 + (q * 7 + d) % 40, d);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     check_family f[8];
     int n = check_families(f);
-    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        for (int i = 0; i < n; i++)
-            if (argc > 2 ? strcmp(argv[2], f[i].name) == 0 : i > 0) bench(&f[i]);
-        return 0;
-    }
     for (int i = 0; i < n; i++) check_all(&f[i]);
     return check_end("check_vec");
 }
