@@ -169,12 +169,12 @@ static void run_store(void *c) { vectors *v = c; v->k->kv_store(DTYPE_F16, v->x,
 static void run_scores(void *c)
 {
     vectors *v = c;
-    for (int i = 0; i < REPEAT; i++) v->k->attn_scores(v->type, v->q, D, QUERIES, D, v->kv, v->row, KEYS, v->s, KEYS);
+    for (int i = 0; i < REPEAT; i++) v->k->attn_scores(v->type, v->q, D, QUERIES, D, v->kv, v->row, NULL, KEYS, v->s, KEYS);
 }
 static void run_mix(void *c)
 {
     vectors *v = c;
-    for (int i = 0; i < REPEAT; i++) v->k->attn_mix(v->type, v->s, KEYS, QUERIES, D, v->kv, v->row, KEYS, v->o, D);
+    for (int i = 0; i < REPEAT; i++) v->k->attn_mix(v->type, v->s, KEYS, QUERIES, D, v->kv, v->row, NULL, KEYS, v->o, D);
 }
 
 static void time_attention(bench_run *r, vectors *v, dtype type)
