@@ -187,8 +187,11 @@ prove-plan: all                     ## facet plan against a real process with a 
 	@MODEL='$(MODEL)' sh tests/proofs/prove_plan.sh
 prove-chroot:                       ## make run and make check in a fresh Debian 12; writes tests/proofs/
 	@sh tools/prove-chroot.sh
-bench: $(filter $(B)/tests/kern/%,$(TESTS)) all   ## time the kernels
-	@for t in $(filter $(B)/tests/kern/%,$(TESTS)); do $$t --bench || exit 1; done
+bench: all $(B)/tests/kern/check_attention   ## time the machine and the kernels
+	@./facet bench machine && ./facet bench kernels && $(B)/tests/kern/check_attention --bench
+A ?= ./facet
+bench-compare:                      ## A=./facet B=other|llama:LLBENCH MODEL=file: two programs side by side
+	@sh tools/bench-compare "$(A)" "$(B)" "$(MODEL)"
 
 # ---- install ------------------------------------------------------------------
 PREFIX ?= /usr/local
@@ -210,5 +213,5 @@ help:                               ## this list
 
 .SECONDARY:
 .PHONY: FORCE all deps run check lint programs test asan tsan debug clang fuzz fuzz-run cross check-qemu oracle \
-        prove-llamacpp prove-plan prove-chroot bench install uninstall clean help
+        prove-llamacpp prove-plan prove-chroot bench bench-compare install uninstall clean help
 -include $(shell find $(B)/src $(B)/tests -name '*.d' 2>/dev/null)

@@ -63,6 +63,7 @@ static void calibrate(job *j, int threads)
 typedef struct series {
     double quiet[BENCH_SAMPLES_MAX], loud[BENCH_SAMPLES_MAX];
     size_t quiets, louds;
+    double window;               /* seconds of one */
 } series;
 
 /* Rates of a window's rounds go to one list or the other.  True when it was quiet. */
@@ -72,7 +73,7 @@ static bool run_window(job *j, series *s, bench_machine *m)
     size_t n = 0;
     bench_quiet q;
     bench_quiet_begin(&q);
-    for (double end = clock_seconds() + WINDOW; n < COUNT_OF(rates) && (n == 0 || clock_seconds() < end); n++) {
+    for (double end = clock_seconds() + s->window; n < COUNT_OF(rates) && (n == 0 || clock_seconds() < end); n++) {
         double done = run_round(j, &seconds);
         rates[n] = done / MAX(seconds, 1e-9);
     }
@@ -91,6 +92,7 @@ static bench_limit measure(job *j, series *s, int threads, double seconds, bench
 {
     int wanted = (int)MAX(seconds / WINDOW + 0.5, 1.0), quiet = 0;
     s->quiets = s->louds = 0;
+    s->window = MIN(WINDOW, seconds);
     calibrate(j, threads);
     for (int i = 0; i < wanted * TRIES && quiet < wanted; i++) quiet += run_window(j, s, m);
     bool rest = s->quiets == 0;
