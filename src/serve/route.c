@@ -23,6 +23,8 @@ static const route routes[] = {
     { "POST", "/v1/chat/completions", openai_chat, LARGE, false },
     { "POST", "/chat/completions", openai_chat, LARGE, false },
     { "POST", "/v1/completions", openai_completions, LARGE, false },
+    { "POST", "/v1/messages", anthropic_messages, LARGE, false },
+    { "POST", "/v1/messages/count_tokens", anthropic_count_tokens, LARGE, false },
     { "POST", "/tokenize", tokens_tokenize, MEDIUM, false },
     { "POST", "/detokenize", tokens_detokenize, MEDIUM, false },
 };

@@ -49,6 +49,8 @@ void openai_models(server *s, http_call *c);
 void openai_model(server *s, http_call *c);
 void openai_chat(server *s, http_call *c);
 void openai_completions(server *s, http_call *c);
+void anthropic_messages(server *s, http_call *c);
+void anthropic_count_tokens(server *s, http_call *c);
 void tokens_tokenize(server *s, http_call *c);
 void tokens_detokenize(server *s, http_call *c);
 void status_health(server *s, http_call *c);

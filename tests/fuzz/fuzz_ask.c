@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "serve/ask.h"
+#include "serve/anthropic_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -43,12 +43,28 @@ static void read_all(ask *a, const json_t *body)
     if (is_fine(ask_prompts(a, field_find(body, "prompt"), &r), &r)) need(json_array_size(a->prompts) >= 1);
 }
 
+/* The same bytes as a request of Anthropic's. */
+static void read_messages(const json_t *body)
+{
+    ask a = { 0 };
+    json_t *messages = NULL, *tools = NULL;
+    refusal r = { 0 };
+    if (is_fine(anthropic_read_messages(body, &messages, &r), &r) && is_fine(anthropic_read_tools(body, &tools, &r), &r))
+        is_fine(ask_conversation(&a, messages, tools, &r), &r);
+    json_decref(messages);
+    json_decref(tools);
+    ask_done(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     json_t *body = NULL;
     refusal r = { 0 };
     ask a = { .s = { .temperature = 1, .top_p = 1, .repeat_penalty = 1 } };
-    if (is_fine(field_parse(&body, (str){ (const char *)data, n }, &r), &r)) read_all(&a, body);
+    if (is_fine(field_parse(&body, (str){ (const char *)data, n }, &r), &r)) {
+        read_all(&a, body);
+        read_messages(body);
+    }
     ask_done(&a);
     json_decref(body);
     return 0;
