@@ -179,6 +179,10 @@ oracle:                             ## rebuild the reference's answers and compa
 	@sh tools/deps.sh build test oracle
 	+@$(MAKE) programs
 	@sh tests/oracle/run.sh
+check-clients:                      ## OpenAI's and Anthropic's Python clients drive facet serve (Python, PyPI)
+	@sh tools/deps.sh build oracle
+	+@$(MAKE) all
+	@sh tests/clients/run.sh
 prove-llamacpp:                     ## files of llama.cpp in Facet and of Facet in llama.cpp (Python, PyPI, cmake)
 	@sh tools/deps.sh build test oracle
 	+@$(MAKE) programs
@@ -213,5 +217,5 @@ help:                               ## this list
 
 .SECONDARY:
 .PHONY: FORCE all deps run check lint programs test asan tsan debug clang fuzz fuzz-run cross check-qemu oracle \
-        prove-llamacpp prove-plan prove-chroot bench bench-compare install uninstall clean help
+        check-clients prove-llamacpp prove-plan prove-chroot bench bench-compare install uninstall clean help
 -include $(shell find $(B)/src $(B)/tests -name '*.d' 2>/dev/null)
