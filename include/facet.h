@@ -261,6 +261,24 @@ FACET_API facet_status facet_request_text(facet_request *r, const char *text, si
 /* Raw ids to go on with, exactly these. */
 FACET_API facet_status facet_request_tokens(facet_request *r, const int32_t *ids, size_t count, facet_error *e);
 
+/* The answer is JSON that this schema describes (what is enforced: docs/constrained.md); a thought before it stays free.
+ * schema NULL: any JSON object.  strict: a keyword that is not enforced is refused by name, E_UNSUPPORTED; otherwise
+ * facet_request_unenforced names it.  E_ARG: no valid schema, or no value fits it; E_UNSUPPORTED: too large. */
+FACET_API facet_status facet_request_format(facet_request *r, const char *schema, size_t n, bool strict, facet_error *e);
+typedef enum facet_tool_choice {
+    FACET_TOOLS_AUTO,                /* the model may call the declared functions */
+    FACET_TOOLS_NONE,                /* or may not */
+    FACET_TOOLS_REQUIRED             /* or must: `name`, or any of them when it is NULL */
+} facet_tool_choice;
+/* Calls are constrained to the functions that the conversation declares and to their schemas; without this call they are
+ * not.  parallel: several calls in one answer.  name is copied.  The schemas are read by facet_request_submit: E_ARG there
+ * for a schema or name that cannot be used, for a keyword that is not enforced in a function with "strict": true, and when
+ * a call is required of a function that is not declared. */
+FACET_API facet_status facet_request_tools(facet_request *r, facet_tool_choice choice, const char *name, bool parallel, facet_error *e);
+/* Names of the keywords of format and tools that are not enforced, "not, if"; "" when all are.  Of the tools: after
+ * submit.  Borrowed until the request is freed. */
+FACET_API const char *facet_request_unenforced(const facet_request *r);
+
 /* Renders the prompt and hands the request to the engine.  E_ARG: prompt empty or malformed; E_CONTEXT: longer than
  * the context; E_BUSY: the queue is full.  fn may be NULL.  After success the last event always comes. */
 FACET_API facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *user, facet_error *e);

@@ -42,6 +42,7 @@ out:
 static status check_options(args *a, err *e)
 {
     if (args_given(a, "logprobs") && !args_flag(a, "json")) return args_mistake(a, e, "--logprobs needs --json");
+    if (args_given(a, "json-schema") && args_flag(a, "json-object")) return args_mistake(a, e, "--json-schema and --json-object exclude each other");
     if (args_flag(a, "raw") && (args_given(a, "system") || args_flag(a, "think") || args_given(a, "chat")))
         return args_mistake(a, e, "--raw goes on with a text as it is\n--system, --think and --chat belong to conversations");
     if (args_given(a, "chat") && (args_given(a, "system") || args_operands(a)))
@@ -60,6 +61,25 @@ static status build(args *a, const buf *input, facet_request *r, err *e)
     if (system) TRY(facet_request_message(r, FACET_SYSTEM, system, strlen(system), e));
     TRY(facet_request_message(r, FACET_USER, buf_text(input), input->len, e));
 out:
+    return st;
+}
+
+/* --json-schema: a text that begins like a schema, else a file. */
+static status constrain(args *a, facet_request *r, err *e)
+{
+    status st = OK;
+    const char *given = args_text(a, "json-schema");
+    buf schema;
+    buf_init(&schema, 1 << 20);
+    if (args_flag(a, "json-object")) return facet_request_format(r, NULL, 0, false, e);
+    if (!given) return OK;
+    if (given[strspn(given, " \t\r\n")] == '{') TRY(buf_add_str(&schema, given, e));
+    else TRY(file_read_all(&schema, given, e));
+    TRY(facet_request_format(r, buf_text(&schema), schema.len, false, e));
+    const char *names = facet_request_unenforced(r);
+    if (*names && !args_flag(a, "quiet")) fprintf(stderr, "facet: the schema's keywords %s are not enforced\n", names);
+out:
+    buf_done(&schema);
     return st;
 }
 
@@ -122,6 +142,7 @@ static status run(args *a, err *e)
     TRY(facet_engine_start(&g, m, &engine, e));
     TRY(facet_request_new(&r, g, &sampling.s, e));
     TRY(build(a, &input, r, e));
+    TRY(constrain(a, r, e));
     TRY(answer(a, r, sampling.s.seed, e));
 out:
     facet_request_free(r);
@@ -140,6 +161,9 @@ static const opt options[] = {
     { "raw", 0, OPT_FLAG, .group = "Prompt", .help = "Go on with the text as it is, without turns: for base models." },
     { "special", 0, OPT_FLAG, .group = "Prompt", .help = "With --raw: spellings of special tokens in the text become those tokens." },
     { "json", 0, OPT_FLAG, .group = "Output", .help = "One JSON object at the end instead of text." },
+    { "json-schema", 0, OPT_TEXT, .argument = "FILE|TEXT", .group = "Output",
+      .help = "The answer is JSON that this schema describes; what begins with { is the schema itself." },
+    { "json-object", 0, OPT_FLAG, .group = "Output", .help = "The answer is a JSON object, any one." },
     { "logprobs", 0, OPT_INT, .argument = "N", .min = 0, .max = 20, .group = "Output",
       .help = "With --json: log-probability of each token and of the N likeliest." },
     { 0 } };

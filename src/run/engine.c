@@ -263,7 +263,12 @@ static status next_token(facet_engine *g, facet_request *r, float *logits, bool 
     int32_t id = -1;
     size_t row = (size_t)r->model->gemma->config.vocab * sizeof *logits;
     if (r->sampling.logprobs) memcpy(g->b.raw, logits, row);
+    if (r->grammar) {
+        grammar_mask(r->grammar, r->mask);
+        sample_mask(logits, r->model->gemma->config.vocab, r->mask, r->model->trie->trie->words);
+    }
     TRY(sample_pick(r->sampler, (uint64_t)r->result.answer_tokens, logits, g->b.scratch, &id, e));
+    if (r->grammar) TRY(grammar_accept(r->grammar, id, e));
     if (r->first == 0) r->first = clock_seconds();
     r->result.answer_tokens++;
     sample_seen(r->sampler, id, true);

@@ -103,6 +103,8 @@ status output_end(facet_request *r, bool cut, bool *calls, err *e)
         TRY(answer(r, buf_text(&r->text), r->text.len, e));
     }
     TRY(flush_answer(r, e));
+    const char *w = r->grammar ? grammar_warning(r->grammar) : NULL;
+    if (w) strncpy(r->result.warning, w, sizeof r->result.warning - 1);
 out:
     return st;
 }

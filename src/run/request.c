@@ -58,6 +58,11 @@ void request_destroy(facet_request *r)
     json_decref(r->tools);
     tok_ids_done(&r->ids);
     sample_free(r->sampler);
+    grammar_free(r->grammar);
+    mem_free(r->mask);
+    schema_free(r->format);
+    mem_free(r->named);
+    buf_done(&r->unenforced);
     stop_done(&r->stop);
     parser_free(r->parser);
     mem_free(r->tool_names);
@@ -214,6 +219,7 @@ facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *use
     TRY(check_prompt(r, e));
     TRY(reserve_answer(r, e));
     if (!r->parser) TRY(output_begin(r, e));
+    if (!r->grammar) TRY(request_constrain(r, e));
     r->prompt_count = (int32_t)r->ids.len;
     r->result = (facet_result){ .prompt_tokens = r->prompt_count, .stop_index = -1 };
     r->fn = fn;

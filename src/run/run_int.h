@@ -10,6 +10,7 @@
 #include "run/sample.h"
 #include "run/stop.h"
 #include "text/chat.h"
+#include "text/grammar.h"
 #include "text/parse.h"
 #include "text/tok.h"
 
@@ -19,8 +20,12 @@ struct facet_model {
     err tok_why;
     size_t text_bytes;          /* that it takes */
     chat_variant variant;
+    struct run_trie *trie;      /* made when a request first needs it */
     bool chat;                  /* the vocabulary has the turn tokens */
 };
+
+/* The vocabulary for constrained answers: any thread may ask for it, the first one makes it (request_format.c). */
+struct run_trie { pthread_mutex_t lock; trie *trie; };
 
 /* OK, or why the model's text cannot be read. */
 status run_need_tok(const facet_model *m, err *e);
@@ -42,12 +47,21 @@ struct facet_request {
     bool in_thought;            /* the prompt ends inside an open thought */
     facet_sampling sampling;    /* its pointers are not valid any more */
     sample_state *sampler;
+    schema *format;             /* of a JSON answer, or NULL */
+    int32_t format_node;
+    bool constrained;           /* facet_request_tools was called */
+    facet_tool_choice choice;
+    char *named;                /* the function to call */
+    bool one_call;
+    buf unenforced;
     stop_match stop;
     facet_result result;
 
     /* The engine thread's. */
     int32_t done;               /* ids[0..done) are in the cache */
     parser *parser;             /* of a conversation */
+    grammar *grammar;           /* of a constrained answer, or NULL */
+    uint64_t *mask;             /* its next mask */
     const char **tool_names;    /* what the parser borrows as long as it lives */
     tok_decoder decoder;        /* of a raw text */
     buf text, piece;            /* for events */
@@ -66,6 +80,9 @@ struct facet_request {
 void request_destroy(facet_request *r);
 /* The names of the declared functions, for the parser.  *names owned (mem_free), the texts borrowed from r->tools. */
 status request_tool_names(const facet_request *r, const char ***names, size_t *count, err *e);
+
+/* Makes the grammar of a request that needs one, when its prompt is there (request_format.c). */
+status request_constrain(facet_request *r, err *e);
 
 /* Turns produced tokens into events (output.c).  A failure is the request's. */
 status output_begin(facet_request *r, err *e);

@@ -73,6 +73,9 @@ facet_status facet_model_open(facet_model **out, const facet_model_opts *o, face
     if (!o || !o->path || !o->path[0]) FAIL(e, E_ARG, "cannot open a model\nno path was given");
     m = mem_alloc(sizeof *m, MEM_OTHER);
     if (!m) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", o->path);
+    m->trie = mem_alloc(sizeof *m->trie, MEM_OTHER);
+    if (!m->trie) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", o->path);
+    pthread_mutex_init(&m->trie->lock, NULL);
     TRY(gemma_open(&m->gemma, o->path, e));
     mem_stats before, after;
     mem_stats_read(&before);
@@ -96,6 +99,11 @@ out:
 void facet_model_close(facet_model *m)
 {
     if (!m) return;
+    if (m->trie) {
+        trie_free(m->trie->trie);
+        pthread_mutex_destroy(&m->trie->lock);
+        mem_free(m->trie);
+    }
     tok_free(m->tok);
     gemma_close(m->gemma);
     mem_free(m);

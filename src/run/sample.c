@@ -116,6 +116,16 @@ static void penalize(const sample_state *x, float *logits)
         if (x->suppress[i] >= 0 && x->suppress[i] < x->vocab) logits[x->suppress[i]] = -INFINITY;
 }
 
+void sample_mask(float *logits, int32_t vocab, const uint64_t *bits, size_t words)
+{
+    for (int32_t i = 0; i < vocab; i += 64) {
+        uint64_t w = (size_t)(i / 64) < words ? bits[i / 64] : 0;
+        if (w == UINT64_MAX) continue;
+        for (int32_t k = i; k < MIN(i + 64, vocab); k++)
+            if (!(w >> (k - i) & 1)) logits[k] = -INFINITY;
+    }
+}
+
 int32_t sample_likeliest(const float *logits, int32_t vocab)
 {
     int32_t best = -1;

@@ -25,6 +25,9 @@ void   sample_seen(sample_state *x, int32_t id, bool answer);
  * E_INTERNAL when no token has a finite score. */
 status sample_pick(const sample_state *x, uint64_t n, float *logits, sample_candidate *scratch, int32_t *id, err *e);
 
+/* Forbids the tokens whose bit is not set and those beyond the words: their logits become -infinity. */
+void   sample_mask(float *logits, int32_t vocab, const uint64_t *bits, size_t words);
+
 /* The likeliest token, the lowest id of equals; -1 when none is finite. */
 int32_t sample_likeliest(const float *logits, int32_t vocab);
 /* out[0..n): the n likeliest tokens (n at most SAMPLE_LOGPROBS_MAX), falling, equals by rising id, with their
