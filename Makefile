@@ -31,9 +31,10 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -iquote src $(WARN) $(opt.$(CONFIG
 LDLIBS += -lm -pthread
 
 # ---- instruction sets: the folder name picks the flags ----------------------
-isas.x86_64  := avx2 avx512 bf16 amx
+isas.x86_64  := avx2 avxvnni avx512 bf16 amx
 isas.aarch64 := neon
 isa.avx2   := -mavx2 -mfma -mf16c
+isa.avxvnni := $(isa.avx2) -mavxvnni
 isa.avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c
 isa.bf16   := $(isa.avx512) -mavx512bf16
 isa.amx    := $(isa.avx512) -mamx-tile -mamx-int8 -mamx-bf16

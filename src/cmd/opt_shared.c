@@ -10,7 +10,7 @@ const opt opt_machine[] = {
     { "threads", 't', OPT_INT, .argument = "N", .unset = "one per core", .min = 1, .max = 256, .group = "Machine",
       .help = "Threads to compute with; the text does not depend on it." },
     { "isa", 0, OPT_TEXT, .argument = "NAME", .unset = "the best that this machine has, or $FACET_ISA", .group = "Machine",
-      .help = "Highest instruction set to use: ref, avx2, avx512, amx or neon. \"facet version\" says which are there." },
+      .help = "Highest instruction set to use: ref, avx2, avxvnni, avx512, amx or neon. \"facet version\" says which are there." },
     { "exact", 0, OPT_FLAG, .group = "Machine", .help = "Reference arithmetic in 32-bit floats: slow, for comparing." },
     { 0 } };
 

@@ -11,6 +11,9 @@ uint32_t kern_built(void)
 #ifdef FC_KERN_avx2
     mask |= CPU_AVX2;
 #endif
+#ifdef FC_KERN_avxvnni
+    mask |= CPU_AVXVNNI;
+#endif
 #ifdef FC_KERN_avx512
     mask |= CPU_AVX512;
 #endif
@@ -32,6 +35,9 @@ void kern_init(kern *k, uint32_t isa_mask)
     kern_ref_fill(k);
 #ifdef FC_KERN_avx2
     if (isa & CPU_AVX2) kern_avx2_fill(k);
+#endif
+#ifdef FC_KERN_avxvnni
+    if (isa & CPU_AVXVNNI) kern_avxvnni_fill(k);
 #endif
 #ifdef FC_KERN_avx512
     if (isa & CPU_AVX512) kern_avx512_fill(k);

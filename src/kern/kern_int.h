@@ -6,6 +6,7 @@
 
 void kern_ref_fill(kern *k);
 void kern_avx2_fill(kern *k);
+void kern_avxvnni_fill(kern *k);
 void kern_avx512_fill(kern *k);
 void kern_amx_fill(kern *k);          /* on top of avx512 */
 void kern_neon_fill(kern *k);

@@ -17,6 +17,9 @@ int peak_loops(const peak_loop *out[PEAK_LOOPS_MAX], uint32_t isa_mask)
 #ifdef FC_KERN_avx2
     if (isa & CPU_AVX2) n = add(out, n, peak_avx2_loops);
 #endif
+#ifdef FC_KERN_avxvnni
+    if (isa & CPU_AVXVNNI) n = add(out, n, peak_avxvnni_loops);
+#endif
 #ifdef FC_KERN_avx512
     if (isa & CPU_AVX512) n = add(out, n, peak_avx512_loops);
 #endif

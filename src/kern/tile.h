@@ -212,7 +212,7 @@ static void tile_prepare_direct(const tile_type *tt, const char *x, size_t x_byt
             int codes = tt->type == DTYPE_Q8_0 ? 32 : 16;
             for (int i = 0; i < 16; i++) {           /* of group i / 2; nibbles: of both halves */
                 int s = -((i / 2 + 1) * tt->bytes / 8) & 3;
-                const int8_t *q = v->q + i / 2 * 32 + i % 2 * 16;
+                const int8_t *q = v->q + i / 2 * 32 + i % 2 * (32 - codes);
                 for (int k = 0; k < 4; k++) ((int8_t *)&prep->split[i])[k] = k < 4 - s ? q[codes - 4 + s + k] : q[k - (4 - s)];
             }
         }

@@ -19,6 +19,7 @@
 static const struct { const char *name; uint32_t bit, with; } levels[] = {
     { "ref",    CPU_REF,    CPU_REF },
     { "avx2",   CPU_AVX2,   CPU_REF | CPU_AVX2 },
+    { "avxvnni", CPU_AVXVNNI, CPU_REF | CPU_AVX2 | CPU_AVXVNNI },
     { "avx512", CPU_AVX512, CPU_REF | CPU_AVX2 | CPU_AVX512 },
     { "bf16",   CPU_BF16,   CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 },
     { "amx",    CPU_AMX,    CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX },
@@ -49,6 +50,7 @@ static uint32_t isa_of_machine(void)
     uint64_t saved = xgetbv0();   /* register files that the kernel saves on a switch */
     if ((saved & 0x6) != 0x6 || !(b7 & bit_AVX2)) return mask;
     mask |= CPU_AVX2;
+    if (a71 & (1u << 4)) mask |= CPU_AVXVNNI;
     /* Exactly what the flags of src/kern/avx512 in the Makefile let the compiler use. */
     if ((saved & 0xE6) != 0xE6 || !all_set(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) ||
         !all_set(c7, bit_AVX512VNNI | bit_AVX512VBMI))
@@ -86,7 +88,7 @@ status cpu_isa_parse(const char *text, uint32_t *mask, err *e)
         size_t i = 0;
         while (i < COUNT_OF(levels) && !(strlen(levels[i].name) == part.n && strncasecmp(levels[i].name, part.p, part.n) == 0)) i++;
         if (i == COUNT_OF(levels))
-            return err_set(e, E_ARG, "unknown instruction set \"%.*s\"\nknown are ref, avx2, avx512, bf16, amx and neon",
+            return err_set(e, E_ARG, "unknown instruction set \"%.*s\"\nknown are ref, avx2, avxvnni, avx512, bf16, amx and neon",
                            (int)MIN(part.n, (size_t)60), part.p ? part.p : "");
         m |= levels[i].with;
     }

@@ -15,7 +15,8 @@ typedef enum cpu_isa {
     CPU_AVX512 = 4,        /* F, BW, DQ, VL, VNNI, VBMI: Ice Lake, Zen 4 and newer */
     CPU_BF16   = 8,        /* AVX-512 BF16 */
     CPU_AMX    = 16,       /* tiles, int8, bf16; granted by the kernel */
-    CPU_NEON   = 32        /* ARMv8.2 dotprod + fp16 */
+    CPU_NEON   = 32,       /* ARMv8.2 dotprod + fp16 */
+    CPU_AVXVNNI = 64       /* AVX-VNNI beside AVX2: client processors without AVX-512 */
 } cpu_isa;
 
 /* What this machine can run, lowered by the environment's FACET_ISA (a text for cpu_isa_parse; a mistake in

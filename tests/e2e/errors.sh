@@ -80,7 +80,7 @@ refuses 1 'cannot use the instruction set' "the same for logits" "$FACET" logits
 FACET_ISA=$absent refuses 1 'FACET_ISA: cannot use the instruction set' "the same from the environment" "$FACET" run -m "$M" hi
 # a set that is known but that no kernel is written for is not there either
 built=$("$FACET" version --json | sed -n 's/.*"isa_built": "\(.*\)",/\1/p')
-for set in avx2 avx512 bf16 amx neon; do
+for set in avx2 avxvnni avx512 bf16 amx neon; do
     case " $built " in *" $set "*) ;; *) refuses 1 "$set" "--isa $set without kernels" "$FACET" run -m "$M" --isa $set hi ;; esac
 done
 refuses 2 '--bias' "a bias that is none" "$FACET" run -m "$M" --bias 12 hi

@@ -22,6 +22,7 @@ int check_families(check_family out[8])
     static const struct { const char *name; uint32_t mask, bit; } all[] = {
         {"ref", CPU_REF, CPU_REF},
         {"avx2", CPU_REF | CPU_AVX2, CPU_AVX2},
+        {"avxvnni", CPU_REF | CPU_AVX2 | CPU_AVXVNNI, CPU_AVXVNNI},
         {"avx512", CPU_REF | CPU_AVX2 | CPU_AVX512, CPU_AVX512},
         {"amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX, CPU_AMX},
         {"neon", CPU_REF | CPU_NEON, CPU_NEON},
@@ -32,6 +33,13 @@ int check_families(check_family out[8])
             out[n].name = all[i].name;
             kern_init(&out[n++].k, all[i].mask);
         }
+#ifdef FC_KERN_avxvnni
+    if (cpu_isa_found() & CPU_AVX512 && !(cpu_isa_found() & CPU_AVXVNNI)) {
+        out[n].name = "avxvnni-evex";
+        kern_init(&out[n].k, CPU_REF | CPU_AVX2);
+        check_fill_avxvnni_evex(&out[n++].k);
+    }
+#endif
 #ifdef FC_KERN_amx
     if (cpu_isa_found() & CPU_AVX512) {
         out[n].name = "amx, tiles in C";

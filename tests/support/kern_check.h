@@ -14,6 +14,8 @@ typedef struct check_family { const char *name; kern k; } check_family;
 int check_families(check_family out[8]);
 /* The AMX family with tile instructions acted out in C (support/amx/); needs AVX-512. */
 void check_fill_amx_in_c(kern *k);
+/* The AVX-VNNI family in the encoding of AVX-512 VNNI (support/avx512/), which it needs. */
+void check_fill_avxvnni_evex(kern *k);
 
 /* n bytes that end (or start) right at an unreadable page.  Freed by check_free. */
 void *check_guarded(size_t n);

@@ -16,7 +16,7 @@ static void levels_bring_those_below(void **state)
     (void)state;
     err e;
     static const struct { const char *text; uint32_t mask; } cases[] = {
-        { "ref", CPU_REF }, { "avx2", CPU_REF | CPU_AVX2 }, { "AVX512", CPU_REF | CPU_AVX2 | CPU_AVX512 },
+        { "ref", CPU_REF }, { "avx2", CPU_REF | CPU_AVX2 }, { "avxvnni", CPU_REF | CPU_AVX2 | CPU_AVXVNNI }, { "AVX512", CPU_REF | CPU_AVX2 | CPU_AVX512 },
         { "bf16", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 }, { "neon", CPU_REF | CPU_NEON }, { "ref,neon,avx2", CPU_REF | CPU_NEON | CPU_AVX2 },
         { "amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX },
     };
@@ -67,6 +67,7 @@ static void found_agrees_with_the_kernel(void **state)
     bool avx512 = avx2 && kernel_says("avx512f") && kernel_says("avx512bw") && kernel_says("avx512dq") && kernel_says("avx512vl") &&
                   kernel_says("avx512_vnni") && kernel_says("avx512vbmi");
     assert_int_equal(!!(m & CPU_AVX2), avx2);
+    assert_int_equal(!!(m & CPU_AVXVNNI), avx2 && kernel_says("avx_vnni"));
     assert_int_equal(!!(m & CPU_AVX512), avx512);
     assert_int_equal(!!(m & CPU_BF16), avx512 && kernel_says("avx512_bf16"));
     assert_false(m & CPU_NEON);

@@ -1,4 +1,5 @@
-/* Vector words of the shared kernel files, on AVX2 + FMA + F16C.  simd_i: 8 lanes of 32 bits. */
+/* Vector words of the shared kernel files, on AVX2 + FMA + F16C.  simd_i: 8 lanes of 32 bits.  A family that is more
+ * than AVX2 in its dot product alone defines SIMD_DOT_ITSELF, and the words from here to #endif, before. */
 #ifndef FC_KERN_AVX2_SIMD_AVX2_H
 #define FC_KERN_AVX2_SIMD_AVX2_H
 
@@ -8,13 +9,16 @@
 
 #include "base/bits.h"
 
-enum { SIMD_PAIR_NT = 1, SIMD_LANES = 8, SIMD_NT = 4 };
+#ifndef SIMD_DOT_ITSELF
+enum { SIMD_PAIR_NT = 3, SIMD_NT = 4 };
 /* vpmaddubsw multiplies unsigned by signed bytes into 16 bits: codes of up to 6 bits stay unsigned, wider ones (offset
  * 128) are kept signed and multiplied as |code| * (sign(code) x). */
 #define SIMD_DOT16 1
 #define SIMD_CODE(code, offset) ((offset) == 128 ? _mm256_xor_si256(code, _mm256_set1_epi8(-128)) : (code))
 #define SIMD_OFFSET(offset) ((offset) == 128 ? 0 : (offset))
 #define SIMD_EACH_NT(M, ...) M(1, __VA_ARGS__) M(2, __VA_ARGS__) M(3, __VA_ARGS__) M(4, __VA_ARGS__)
+#endif
+enum { SIMD_LANES = 8 };
 
 typedef __m256 simd_f;
 typedef __m256i simd_i;
