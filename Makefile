@@ -50,8 +50,15 @@ FEAT += -DFC_HAVE_LIBEDIT $(shell $(PKG_CONFIG) --cflags libedit)
 CMDLIBS += $(shell $(PKG_CONFIG) --libs libedit)
 endif
 # libevent is for facet serve only: the library does without it.
+ifeq (,$(CROSS))
 FEAT   += $(shell $(PKG_CONFIG) --cflags libevent_core 2>/dev/null)
 EVENTLIBS := $(or $(shell $(PKG_CONFIG) --libs libevent_core 2>/dev/null),-levent_core)
+else
+# Debian installs libevent-dev for one architecture only.  This machine's serves: its one header of its own folder says the same of
+# every 64-bit Linux.
+FEAT   += -idirafter /usr/include/$(shell cc -dumpmachine)
+EVENTLIBS := -l:libevent_core-2.1.so.7
+endif
 
 # ---- sources: adding a file needs no edit here -------------------------------
 # Fuzzing is about parsers; clang takes many minutes to instrument the wide kernels.

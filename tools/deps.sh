@@ -10,7 +10,7 @@ for group in "$@"; do
     build)  packages="$packages gcc libc6-dev make pkg-config libjansson-dev libevent-dev libedit-dev" ;;
     test)   packages="$packages libcmocka-dev xz-utils curl" ;;
     clang)  packages="$packages clang" ;;      # brings libFuzzer and the sanitizers' libraries
-    cross)  packages="$packages gcc-aarch64-linux-gnu qemu-user libjansson-dev:arm64 libevent-dev:arm64 libcmocka-dev:arm64" ;;
+    cross)  packages="$packages gcc-aarch64-linux-gnu qemu-user libjansson-dev:arm64 libevent-core-2.1-7:arm64 libcmocka-dev:arm64" ;;
     oracle) packages="$packages python3 python3-venv" ;;
     chroot) packages="$packages debootstrap" ;;
     *) echo "deps.sh: unknown group $group" >&2; exit 2 ;;
