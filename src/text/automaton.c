@@ -4,7 +4,8 @@
 #include "base/hash.h"
 #include "text/trie.h"
 
-enum { HEADS = 1 << 14, NO_FRAME = UINT32_MAX };
+enum { HEADS = 1 << 14 };
+#define NO_FRAME UINT32_MAX
 
 typedef automaton_thread thread;
 typedef automaton_state state;
