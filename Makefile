@@ -72,6 +72,11 @@ CMDOBJ  := $(patsubst %.c,$(B)/%.o,$(filter src/cmd/%,$(SRCS)))
 
 TESTSRC := $(wildcard tests/unit/test_*.c tests/kern/check_*.c tests/fault/fault_*.c)
 TESTS   := $(TESTSRC:%.c=$(B)/%)
+ifeq ($(CONFIG),tsan)
+# What computes on one thread has no races; instrumented, it would take longer than all the rest.
+TESTS   := $(filter-out $(addprefix $(B)/tests/,kern/check_mul kern/check_vec fault/fault_open fault/fault_text fault/fault_vocabulary \
+             unit/test_plan unit/test_grammar unit/test_tok unit/test_parse unit/test_chat% unit/test_fmt% unit/test_num% unit/test_base%),$(TESTS))
+endif
 GENS    := $(patsubst %.c,$(B)/%,$(wildcard tests/gen/mk_*.c))
 SUPPORT := $(B)/tests/support.a
 SUPOBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c) $(foreach k,$(KDIRS),$(wildcard tests/support/$(k)/*.c)))
