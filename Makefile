@@ -190,7 +190,7 @@ check-qemu:                         ## run the aarch64 tests under qemu as a Cor
 	+@RUN='qemu-aarch64 -cpu cortex-a76' $(MAKE) $(ARM) test
 oracle:                             ## rebuild the reference's answers and compare everything (Python, PyPI)
 	@sh tools/deps.sh build test oracle
-	+@$(MAKE) programs
+	+@$(MAKE) programs all
 	@sh tests/oracle/run.sh
 check-clients:                      ## OpenAI's and Anthropic's Python clients drive facet serve (Python, PyPI)
 	@sh tools/deps.sh build oracle
@@ -198,7 +198,7 @@ check-clients:                      ## OpenAI's and Anthropic's Python clients d
 	@sh tests/clients/run.sh
 prove-llamacpp:                     ## files of llama.cpp in Facet and of Facet in llama.cpp (Python, PyPI, cmake)
 	@sh tools/deps.sh build test oracle
-	+@$(MAKE) programs
+	+@$(MAKE) programs all
 	@sh tests/oracle/prove_llamacpp.sh
 prove-plan: all                     ## facet plan against a real process with a full context: MODEL=FILE; writes tests/proofs/
 	@MODEL='$(MODEL)' sh tests/proofs/prove_plan.sh
