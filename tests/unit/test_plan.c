@@ -46,7 +46,7 @@ static void measured_equals_planned(void **state)
 /* Types whose rows are no multiple of a float's size, on heads that q8_0 can hold; and what each costs. */
 static void small_caches_are_planned(void **state)
 {
-    enum { T = 200 };
+    enum { T = 40 };
     static const dtype types[] = { DTYPE_BF16, DTYPE_Q8_0 };
     (void)state;
     for (int kind = 0; kind < TINY_KINDS; kind++) {
@@ -69,7 +69,7 @@ static void small_caches_are_planned(void **state)
             o.kv_type = types[k];
             o.keep_k = true;           /* no angles in it: only rows */
             o.marks = true;
-            o.row_max = 200;
+            o.row_max = T;
             compare(s.name, m, &o, tokens, T);
             assert_ok(plan_model(&p, m, &o, 0, 0, &e), &e);
             kv[k] = p.kv;
