@@ -98,6 +98,9 @@ typedef struct facet_model_info {
     bool    text;                    /* has a tokenizer */
     bool    chat;                    /* its vocabulary has Gemma 4's turn tokens */
     uint64_t file_bytes;
+    uint64_t parameters;             /* as they are published: without what other towers have */
+    const char *format;              /* "gguf", "safetensors" */
+    const char *weight_type;         /* that most of the layers' weights have: "q4_0", "bf16" */
 } facet_model_info;
 
 /* Cannot fail.  name lives as long as the model. */
@@ -113,13 +116,29 @@ FACET_API facet_status facet_tokenize(const facet_model *m, const char *text, si
 FACET_API facet_status facet_detokenize(const facet_model *m, const int32_t *ids, size_t count, bool special,
                                         char **text, size_t *n, facet_error *e);
 /* A conversation as JSON { "messages": [...], "tools": [...], "enable_thinking": b, "preserve_thinking": b,
- * "add_generation_prompt": b } -> the ids of its prompt.  *ids owned. */
+ * "add_generation_prompt": b } -> the ids of its prompt, with the last as those of a request: there is always a turn to
+ * answer in.  *ids owned. */
 FACET_API facet_status facet_render(const facet_model *m, const char *json, size_t n,
                                     int32_t **ids, size_t *count, facet_error *e);
 
 /* ---- engine --------------------------------------------------------------------------------- */
 
 typedef enum facet_kv { FACET_KV_DEFAULT /* f16; f32 when exact */, FACET_KV_F32, FACET_KV_F16, FACET_KV_BF16, FACET_KV_Q8_0 } facet_kv;
+
+typedef enum facet_lora_order {
+    FACET_LORA_ORDER_FILE,           /* as the file says, else as PEFT has it */
+    FACET_LORA_ORDER_RANK,           /* PEFT */
+    FACET_LORA_ORDER_EXPERT          /* Unsloth until September 2026 */
+} facet_lora_order;
+
+/* A file of low-rank terms: a folder as PEFT saves it, or a GGUF file made for llama.cpp.  What cannot be applied to the model is
+ * refused by name. */
+typedef struct facet_adapter {
+    const char *name;                /* what requests call it; several of one name are one adapter: they add up */
+    const char *path;
+    double scale;                    /* factor on top of the file's own; 0: 1 */
+    facet_lora_order order;          /* of the columns of B of fused experts in a PEFT folder */
+} facet_adapter;
 
 /* Zero: choose for me. */
 typedef struct facet_engine_opts {
@@ -128,12 +147,22 @@ typedef struct facet_engine_opts {
     int32_t queue;                   /* most requests that wait; 0: 64 */
     int32_t chunk;                   /* most tokens of one step, all requests together; 0: 512 */
     facet_kv kv;                     /* number type of the cache */
-    bool    turns;                   /* requests are turns of conversations: the next one finds its place in the cache however
-                                      * long the last answer was.  Takes a window more of each sliding layer, per request */
+    int64_t cache;                   /* bytes for remembered prompts and answers, which the next request that begins alike finds,
+                                      * and for what requests need besides one of ctx tokens; 0: by parallel and free memory;
+                                      * < 0: nothing is remembered, and every request has room for ctx tokens */
+    const char *cache_dir;           /* NULL, or a folder where what is remembered outlives the engine: it is made (mode 0700) when it is not
+                                      * there, and belongs to one engine at a time (E_BUSY).  Borrowed until facet_engine_start is back */
+    int64_t cache_disk;              /* most bytes in it; 0: 8 GiB */
+    bool    embed;                   /* requests for embeddings are taken */
+    bool    constrained;             /* answers will be held to schemas or functions: the vocabulary is prepared for that at
+                                      * start, not by the first of them, and the plan counts what all requests at once take for it.
+                                      * Means nothing to a model without text */
     int     threads;                 /* 0: one per core */
     const char *isa;                 /* highest instruction set: "ref", "avx2", ...; NULL: $FACET_ISA, then all there are.
                                       * One that build or machine lacks is refused: E_UNSUPPORTED */
     bool    exact;                   /* reference arithmetic in f32 */
+    const facet_adapter *adapters;   /* loaded at the start, [adapter_count]; borrowed until the call returns */
+    size_t  adapter_count;
 } facet_engine_opts;
 
 /* o may be NULL.  *out owned: facet_engine_stop.  m must stay open until then. */
@@ -141,8 +170,42 @@ FACET_API facet_status facet_engine_start(facet_engine **out, const facet_model 
 /* Cancels what is running or waiting (their last events still come), then ends the thread.  Requests must be freed
  * by their owners, before or after.  Not from an event callback. */
 FACET_API void facet_engine_stop(facet_engine *g);
-/* What was chosen. */
+/* What was chosen; cache as it was given, cache_dir the engine's own; adapters left out. */
 FACET_API void facet_engine_read_opts(const facet_engine *g, facet_engine_opts *out);
+
+/* Counters since the start, and what is in use now.  Any thread. */
+typedef struct facet_stats {
+    uint64_t prompt_tokens, cached_tokens;   /* of requests that began; of these, those that were in the cache */
+    uint64_t steps, rows;            /* forward passes, and tokens in them */
+    uint64_t preempted;              /* requests set back to make room; they went on later */
+    uint64_t evicted;                /* checkpoints forgotten to make room */
+    int32_t running, waiting;        /* requests */
+    int32_t checkpoints, checkpoints_max;    /* places behind which a prompt can go on */
+    uint64_t disk_tokens;            /* of cached_tokens, those that came back from cache_dir */
+    uint64_t disk_written, disk_read, disk_failed;   /* files */
+    int32_t disk_files;              /* in it now */
+    int64_t disk_bytes, disk_bytes_max;
+    int64_t tokens, tokens_max;      /* room in the cache: used by requests and by what is remembered */
+    double prompt_rate;              /* tokens per second in the newest steps with prompts; 0: none yet */
+} facet_stats;
+FACET_API void facet_engine_read_stats(facet_engine *g, facet_stats *out);
+
+/* Loads an adapter into a running engine: files of one name, which add up.  Requests go on meanwhile; those submitted afterwards can
+ * ask for it.  E_ARG: there is one of that name; E_FORMAT, E_UNSUPPORTED: the file does not fit.  Any thread, but not from an event
+ * callback. */
+FACET_API facet_status facet_adapter_load(facet_engine *g, const facet_adapter *parts, size_t count, facet_error *e);
+/* E_BUSY while requests use it, E_ARG when there is none. */
+FACET_API facet_status facet_adapter_unload(facet_engine *g, const char *name, facet_error *e);
+
+typedef struct facet_adapter_info {
+    char name[128];
+    int32_t rank;                    /* the highest of its terms */
+    int32_t terms;                   /* matrices of the model that it changes, every expert's by itself */
+    int32_t users;                   /* requests that use it now */
+    uint64_t bytes;
+} facet_adapter_info;
+/* In the order in which they were loaded.  *out owned: facet_free. */
+FACET_API facet_status facet_adapter_list(facet_engine *g, facet_adapter_info **out, size_t *count, facet_error *e);
 
 typedef enum facet_fit {
     FACET_FITS,                      /* everything, the whole file included */
@@ -157,13 +220,17 @@ typedef struct facet_plan {
     uint64_t kv;                     /* the attention cache */
     uint64_t activations;            /* buffers of a step */
     uint64_t logits;                 /* and of drawing tokens */
-    uint64_t text;                   /* the tokenizer */
+    uint64_t text;                   /* the tokenizer, and what constrained answers need */
+    uint64_t adapters;               /* of the options */
     uint64_t other;
     uint64_t total;
     facet_fit fit;                   /* into the memory that is free now */
     int32_t ctx, parallel, chunk;    /* as chosen */
+    int64_t tokens;                  /* that the full-attention layers hold, of all requests and prefixes together */
+    int32_t checkpoints;             /* places to go on from */
 } facet_plan;
-/* o as for facet_engine_start, NULL too; takes nothing itself.  Fails as facet_engine_start would for impossible options. */
+/* o as for facet_engine_start, NULL too; takes nothing itself but, when constrained, the prepared vocabulary, which stays with
+ * the model.  Fails as facet_engine_start would for impossible options. */
 FACET_API facet_status facet_plan_engine(const facet_model *m, const facet_engine_opts *o, facet_plan *out, facet_error *e);
 
 /* ---- sampling ------------------------------------------------------------------------------- */
@@ -212,6 +279,7 @@ typedef struct facet_result {
     int32_t prompt_tokens;
     int32_t cached_tokens;           /* of the prompt: still in the cache from an earlier request */
     int32_t answer_tokens;           /* produced, thoughts and the token that ended the turn included */
+    int32_t thought_tokens;          /* of these, the thought: what opens and closes it left out */
     int32_t stop_index;              /* which stop text, or -1 */
     double  wait_seconds;            /* in the queue */
     double  prompt_seconds;          /* from there to the first token */
@@ -241,6 +309,7 @@ typedef struct facet_event {
     const facet_logprob *top;        /* TOKEN: likeliest first */
     int32_t top_count;
     int32_t prompt_done, prompt_total;
+    int32_t answer_tokens;           /* produced so far, those that are not text yet included */
     const facet_result *result;      /* DONE */
 } facet_event;
 
@@ -254,8 +323,18 @@ FACET_API facet_status facet_request_new(facet_request **out, facet_engine *g, c
 FACET_API facet_status facet_request_message(facet_request *r, facet_role who, const char *text, size_t n, facet_error *e);
 /* The whole conversation at once, as facet_render takes it: with tools, calls and results. */
 FACET_API facet_status facet_request_conversation(facet_request *r, const char *json, size_t n, facet_error *e);
+/* Who asks (a key, a tenant): prompts are found in the cache only by requests of the same scope, and scopes get equal shares of
+ * the engine.  0 without this call. */
+FACET_API void facet_request_scope(facet_request *r, uint64_t scope);
+/* Answer with this adapter of the engine; NULL (the default): with the model as it is.  E_ARG from facet_request_submit when there is
+ * none of that name.  The cache keeps what different adapters compute apart. */
+FACET_API facet_status facet_request_adapter(facet_request *r, const char *name, facet_error *e);
 /* Let the model think before it answers (off unless the conversation says so). */
 FACET_API void facet_request_think(facet_request *r, bool on);
+/* A thought of at most so many tokens: one that gets there is closed and the answer begins; what closes it is part of answer_tokens,
+ * and no second thought is opened.  0: closed as soon as it opens.  < 0 (the default): no limit.  Does not switch thinking on; means
+ * nothing to raw text. */
+FACET_API void facet_request_think_budget(facet_request *r, int32_t tokens);
 /* Raw text to go on with, without turns; bos stands before it.  special as in facet_tokenize. */
 FACET_API facet_status facet_request_text(facet_request *r, const char *text, size_t n, bool special, facet_error *e);
 /* Raw ids to go on with, exactly these. */
@@ -272,12 +351,19 @@ typedef enum facet_tool_choice {
 } facet_tool_choice;
 /* Calls are constrained to the functions that the conversation declares and to their schemas; without this call they are
  * not.  parallel: several calls in one answer.  name is copied.  The schemas are read by facet_request_submit: E_ARG there
- * for a schema or name that cannot be used, for a keyword that is not enforced in a function with "strict": true, and when
- * a call is required of a function that is not declared. */
+ * for a name that cannot be used, for a schema that cannot or a keyword that is not enforced in a function with "strict":
+ * true, and when a call is required of a function that is not declared.  Without strict a function whose schema cannot be
+ * used takes any arguments, and facet_request_unenforced says "parameters of NAME". */
 FACET_API facet_status facet_request_tools(facet_request *r, facet_tool_choice choice, const char *name, bool parallel, facet_error *e);
 /* Names of the keywords of format and tools that are not enforced, "not, if"; "" when all are.  Of the tools: after
  * submit.  Borrowed until the request is freed. */
 FACET_API const char *facet_request_unenforced(const facet_request *r);
+
+/* The request, raw text or tokens, is for an embedding of its text and not for an answer: the mean of the last layer's states after
+ * the final norm over the text's tokens (without bos), made to length 1.  Gemma 4 was not trained to give any.  out: [hidden]
+ * floats (facet_model_info), the caller's, written before FACET_DONE when nothing has failed.  The whole text fits into the context
+ * or is refused, E_CONTEXT.  Needs facet_engine_opts.embed: E_ARG. */
+FACET_API facet_status facet_request_embed(facet_request *r, float *out, facet_error *e);
 
 /* Renders the prompt and hands the request to the engine.  E_ARG: prompt empty or malformed; E_CONTEXT: longer than
  * the context; E_BUSY: the queue is full.  fn may be NULL.  After success the last event always comes. */
@@ -298,7 +384,7 @@ typedef facet_status (*facet_row_fn)(void *user, int32_t pos, const float *logit
 typedef void (*facet_tap_fn)(void *user, int32_t layer, const char *name, const float *data, int64_t T, int64_t width);
 
 typedef struct facet_logits_opts {
-    facet_engine_opts engine;        /* ctx, chunk, kv, threads, isa, exact */
+    facet_engine_opts engine;        /* ctx, chunk, kv, threads, isa, exact; adapters: all of them at once, whatever their names */
     facet_row_fn row; void *row_user;
     facet_tap_fn tap; void *tap_user;   /* NULL: none */
     int32_t greedy;                  /* then go on with this many likeliest tokens */

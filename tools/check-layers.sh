@@ -35,4 +35,8 @@ if grep -rnE "$includes\"[^\"]*\.c\"" tests; then echo "  tests include headers,
 if grep -rnE 'pthread_create' src --include='*.c' | grep -v '^src/os/' | grep -v '^src/run/'; then
     echo "  threads are started in os/ and run/ only"; bad=1
 fi
+# Ubuntu 22.04 has jansson 2.13.
+if grep -rnE 'json_object_(getn|setn|deln|keylen_foreach|iter_key_len)' src tests --include='*.c' --include='*.h'; then
+    echo "  jansson 2.13 does not have it"; bad=1
+fi
 exit $bad

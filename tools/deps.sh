@@ -1,17 +1,23 @@
 #!/bin/sh
 # Installs the Debian packages that the named groups need and that are not there yet.
-#   tools/deps.sh build test clang cross oracle chroot
+#   tools/deps.sh build test clang cross oracle page proxy load chroot
 # Says nothing and needs no rights when everything is there.  Without apt it names the packages.
 set -eu
 
 packages=
 for group in "$@"; do
     case $group in
-    build)  packages="$packages gcc libc6-dev make pkg-config libjansson-dev libevent-dev libedit-dev" ;;
+    build)  packages="$packages gcc libc6-dev make pkg-config libjansson-dev libevent-dev libedit-dev zlib1g-dev libzstd-dev" ;;
     test)   packages="$packages libcmocka-dev xz-utils curl" ;;
     clang)  packages="$packages clang" ;;      # brings libFuzzer and the sanitizers' libraries
-    cross)  packages="$packages gcc-aarch64-linux-gnu qemu-user libjansson-dev:arm64 libevent-core-2.1-7:arm64 libcmocka-dev:arm64" ;;
+    cross)
+        event=libevent-core-2.1-7              # under its newer name where there is one (Ubuntu 24.04, Debian 13)
+        if apt-cache show "${event}t64" >/dev/null 2>&1; then event=${event}t64; fi
+        packages="$packages gcc-aarch64-linux-gnu libc6-dev:arm64 qemu-user libjansson-dev:arm64 $event:arm64 libcmocka-dev:arm64 zlib1g-dev:arm64 libzstd-dev:arm64" ;;
     oracle) packages="$packages python3 python3-venv" ;;
+    page)   packages="$packages python3 chromium fonts-dejavu-core" ;;
+    proxy)  packages="$packages python3 curl nginx-light openssl slowhttptest" ;;
+    load)   packages="$packages wrk" ;;
     chroot) packages="$packages debootstrap" ;;
     *) echo "deps.sh: unknown group $group" >&2; exit 2 ;;
     esac

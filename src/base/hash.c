@@ -16,7 +16,10 @@ uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
 {
     const unsigned char *p = data;
     uint64_t h = seed ^ fold(K0 ^ seed, K1 ^ n);
-    for (; n >= 16; n -= 16, p += 16) h = fold(load_u64(p) ^ K1 ^ h, load_u64(p + 8) ^ K2);
+    for (; n >= 16; n -= 16, p += 16) {
+        uint64_t second = load_u64(p + 8) ^ K2;
+        h = fold(load_u64(p) ^ K1 ^ h, second ? second : K0);    /* a factor of zero would drop the seed and all that came before */
+    }
     uint64_t tail[2] = { 0, 0 };
     if (n) memcpy(tail, p, n);
     h = fold(tail[0] ^ K2 ^ h, tail[1] ^ K0);

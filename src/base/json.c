@@ -156,6 +156,22 @@ status json_str_or_null(const json_t *o, const char *key, const char *where, con
     return OK;
 }
 
+typedef struct printing { buf *b; err *e; status st; } printing;
+
+static int print_part(const char *text, size_t n, void *user)
+{
+    printing *p = user;
+    if (p->st == OK) p->st = buf_add(p->b, text, n, p->e);
+    return p->st == OK ? 0 : -1;
+}
+
+status json_print(buf *b, const json_t *j, size_t flags, err *e)
+{
+    printing p = { .b = b, .e = e, .st = OK };
+    if (j && json_dump_callback(j, print_part, &p, flags) == 0) return OK;
+    return p.st != OK ? p.st : err_set(e, E_NOMEM, "could not write JSON\nout of memory");
+}
+
 /* The two-character escape of c, or NULL. */
 static const char *short_escape(char c)
 {

@@ -24,8 +24,10 @@ status json_f64_or(const json_t *o, const char *key, const char *where, double f
 status json_bool_or(const json_t *o, const char *key, const char *where, bool fallback, bool *out, err *e);
 /* Borrowed text, NULL when absent or null. */
 status json_str_or_null(const json_t *o, const char *key, const char *where, const char **out, err *e);
-/* Appends s as a JSON string with quotes. Invalid UTF-8 becomes U+FFFD. */
+/* Appends j as text; flags: jansson's (JSON_INDENT(2), JSON_COMPACT). */
 struct buf;
+status json_print(struct buf *b, const json_t *j, size_t flags, err *e);
+/* Appends s as a JSON string with quotes. Invalid UTF-8 becomes U+FFFD. */
 status json_quote(struct buf *b, str s, err *e);
 
 #endif

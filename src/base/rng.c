@@ -35,8 +35,21 @@ uint64_t rng_fresh_seed(void)
 {
     uint64_t seed;
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed) return seed;
-    /* Early boot or a kernel that refuses: the time is good enough, nothing secret hangs on it. */
+    /* Early boot or a kernel that refuses: the time is good enough for drawing tokens. */
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec;
+}
+
+bool rng_secret(void *out, size_t n)
+{
+    unsigned char *p = out;
+    while (n) {
+        ssize_t got = getrandom(p, n, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        p += got;
+        n -= (size_t)got;
+    }
+    return true;
 }

@@ -39,10 +39,10 @@ status str_to_i64(str s, const char *what, int64_t min, int64_t max, int64_t *ou
     bool ok = number_text(s, text);
     errno = 0;
     long long v = ok ? strtoll(text, &end, 10) : 0;
-    if (!ok || *end || errno)
+    if (!ok || *end)
         return err_set(e, E_ARG, "%s is not a whole number: \"%.*s\"", what, (int)(s.n < 60 ? s.n : 60), s.p ? s.p : "");
-    if (v < min || v > max)
-        return err_set(e, E_ARG, "%s is out of range: %lld\nit must be from %lld to %lld", what, v, (long long)min, (long long)max);
+    if (errno || v < min || v > max)
+        return err_set(e, E_ARG, "%s is out of range: %s\nit must be from %lld to %lld", what, text, (long long)min, (long long)max);
     *out = v;
     return OK;
 }

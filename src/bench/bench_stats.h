@@ -12,5 +12,7 @@ typedef struct bench_stats {
 
 /* Quartiles between samples are interpolated (type 7: position p * (n - 1)).  Sorts x.  n == 0 gives zeros. */
 bench_stats bench_stats_of(double *x, size_t n);
+/* Of samples in order, n > 0; p from 0 to 1. */
+double bench_stats_quantile(const double *x, size_t n, double p);
 
 #endif

@@ -67,22 +67,28 @@ out:
     return st;
 }
 
-/* ---- which of the three ---- */
+/* ---- which of the five ---- */
 
-static const char *const parts[] = { "machine", "kernels" };
+static const char *const parts[] = { "machine", "kernels", "masks", "serve" };
 enum { PART_MODEL = COUNT_OF(parts) };
 
 /* Options that the chosen part does not look at are mistakes, not ornaments. */
 static status check_part(args *a, size_t part, err *e)
 {
-    static const struct { const char *name; bool model, machine, kernels; } uses[] = {
-        { "model", true, true, false }, { "prefill", true, false, false }, { "decode", true, false, false }, { "depth", true, false, false },
-        { "batch", true, false, false }, { "rounds", true, false, false }, { "skip-machine", true, false, false }, { "svg", true, false, false },
-        { "ctx", true, false, false }, { "kv", true, false, false }, { "chunk", true, false, false }, { "exact", true, false, false },
-        { "dir", false, true, false }, { "type", false, false, true }, { "threads", true, true, false }, { "json", true, true, false },
+    static const struct { const char *name; bool model, machine, kernels, masks, serve; } uses[] = {
+        { "model", true, true, false, true, false }, { "prefill", true, false, false, false, false }, { "decode", true, false, false, false, false },
+        { "depth", true, false, false, false, false }, { "batch", true, false, false, false, false }, { "rounds", true, false, false, true, true },
+        { "skip-machine", true, false, false, false, false }, { "svg", true, false, false, false, false }, { "ctx", true, false, false, false, false },
+        { "kv", true, false, false, false, false }, { "chunk", true, false, false, false, false }, { "exact", true, false, false, false, false },
+        { "dir", false, true, false, false, false }, { "type", false, false, true, false, false }, { "threads", true, true, false, false, false },
+        { "json", true, true, false, true, true }, { "seconds", true, true, true, false, true }, { "isa", true, true, true, false, false },
+        { "url", false, false, false, false, true }, { "api-key", false, false, false, false, true }, { "clients", false, false, false, false, true },
+        { "words", false, false, false, false, true }, { "turns", false, false, false, false, true }, { "answer", false, false, false, false, true }, { "think", false, false, false, false, true },
+        { "leave", false, false, false, false, true }, { "limit-first", false, false, false, false, true },
+        { "limit-token", false, false, false, false, true },
     };
     for (size_t i = 0; i < COUNT_OF(uses); i++) {
-        const bool fits[] = { uses[i].machine, uses[i].kernels, uses[i].model };
+        const bool fits[] = { uses[i].machine, uses[i].kernels, uses[i].masks, uses[i].serve, uses[i].model };
         if (args_given(a, uses[i].name) && !fits[part])
             return args_mistake(a, e, "--%s means nothing to \"facet bench%s%s\"", uses[i].name, part < PART_MODEL ? " " : "", part < PART_MODEL ? parts[part] : "");
     }
@@ -93,16 +99,22 @@ static status run(args *a, err *e)
 {
     status st = OK;
     size_t part = PART_MODEL;
+    bench_list clients;
     setup_log(a);
     if (args_operands(a)) {
         const char *word = args_operand(a, 0);
         for (part = 0; part < PART_MODEL && strcmp(word, parts[part]) != 0; part++) continue;
         if (part == PART_MODEL)
-            return args_mistake(a, e, "cannot measure \"%s\"\n\"facet bench\" takes machine, kernels, or a model with -m FILE", word);
+            return args_mistake(a, e, "cannot measure \"%s\"\n\"facet bench\" takes machine, kernels, masks, serve, or a model with -m FILE", word);
     }
     TRY(check_part(a, part, e));
     if (part == 0) TRY(cmd_bench_machine(a, e));
     else if (part == 1) TRY(cmd_bench_kernels(a, e));
+    else if (part == 2) TRY(cmd_bench_masks(a, e));
+    else if (part == 3) {
+        TRY(read_list(a, "clients", 1, 256, false, &clients, e));
+        TRY(cmd_bench_serve(a, &clients, e));
+    }
     else TRY(cmd_bench_model(a, e));
 out:
     tty_progress_done();
@@ -114,28 +126,44 @@ static const opt options[] = {
     { "decode", 0, OPT_TEXT, .argument = "N,N,...", .value = "64", .group = "Tests", .help = "Tokens to produce one after the other; 0 leaves that out." },
     { "depth", 0, OPT_TEXT, .argument = "N,N,...", .value = "0", .group = "Tests", .help = "Tokens that are in the cache already; they are computed first." },
     { "batch", 0, OPT_TEXT, .argument = "N,N,...", .value = "1", .group = "Tests", .help = "Sequences that run in the same steps." },
-    { "rounds", 0, OPT_INT, .argument = "N", .value = "5", .min = 1, .max = 1000, .group = "Tests", .help = "Samples of each test." },
+    { "rounds", 0, OPT_INT, .argument = "N", .value = "5", .min = 1, .max = 1000, .group = "Tests", .help = "Samples of each test; conversations of each client; for masks, answers drawn at random for each schema." },
     { "seconds", 0, OPT_REAL, .argument = "X", .unset = "20 for a test, 0.6 for a limit of the machine", .min = 0.001, .max = 3600, .group = "Tests",
-      .help = "No further sample of a test after this time; the time for each limit of the machine, and for each kernel." },
+      .help = "No further sample of a test after this time, and no further request to a server; the time for each limit of the machine, and for each kernel." },
     { "skip-machine", 0, OPT_FLAG, .group = "Tests", .help = "Do not measure the machine's limits: no shares of them." },
     { "dir", 0, OPT_TEXT, .argument = "DIR", .unset = "$TMPDIR or /var/tmp", .group = "Tests",
       .help = "Folder whose disk is measured, with a temporary file of 256 MB; with -m the model's own file is read instead." },
     { "type", 0, OPT_TEXT, .argument = "NAME", .unset = "all", .group = "Tests", .help = "Only kernels for this type of weights: q4_0, q6_k, bf16, ..." },
+    { "url", 0, OPT_TEXT, .argument = "URL", .value = "http://127.0.0.1:8080", .group = "Server", .help = "The server to ask, Facet's or another with OpenAI's chat completions." },
+    { "api-key", 0, OPT_TEXT, .argument = "KEY", .group = "Server", .help = "Its key." },
+    { "clients", 0, OPT_TEXT, .argument = "N,N,...", .value = "1,4,16,64", .group = "Server", .help = "Clients at once; each has --rounds conversations of two turns." },
+    { "words", 0, OPT_INT, .argument = "N", .value = "256", .min = 1, .max = 1000000, .group = "Server", .help = "Words of a conversation's first turn." },
+    { "turns", 0, OPT_INT, .argument = "N", .value = "2", .min = 1, .max = 2, .group = "Server", .help = "Turns of a conversation; with 1 nothing is warm." },
+    { "answer", 0, OPT_INT, .argument = "N", .value = "64", .min = 2, .max = 100000, .group = "Server", .help = "Tokens of each answer." },
+    { "think", 0, OPT_REAL, .argument = "S", .value = "0", .min = 0, .max = 3600, .group = "Server", .help = "Seconds that a client waits before it asks again, give or take a half." },
+    { "leave", 0, OPT_REAL, .argument = "X", .value = "0", .min = 0, .max = 1, .group = "Server", .help = "Share of requests whose client leaves in the middle of the answer." },
+    { "limit-first", 0, OPT_REAL, .argument = "S", .value = "2", .min = 0, .max = 3600, .group = "Server", .help = "Goodput counts requests with their first token within these seconds" },
+    { "limit-token", 0, OPT_REAL, .argument = "S", .value = "0.1", .min = 0, .max = 3600, .group = "Server", .help = "and no more than these per token after it." },
     { "json", 0, OPT_FLAG, .group = "Output", .help = "For programs." },
     { "svg", 0, OPT_TEXT, .argument = "FILE", .group = "Output", .help = "Draw the results into this file too." },
     { 0 } };
 
 const cmd cmd_bench = {
-    .name = "bench", .summary = "measure speed: of a model, the machine, the kernels", .operands = "[machine|kernels]", .operand_max = 1,
+    .name = "bench", .summary = "measure speed: of a model, the machine, the kernels, constrained answers, a server", .operands = "[machine|kernels|masks|serve]", .operand_max = 1,
     .details = "Without a word, a model is timed: prompts (prefill) and one token after the other (decode), with random tokens. Rates are of all "
                "sequences together, medians of the samples; the spread is (q3 - q1) / median. Shares compare the work that is needed (rows without wanted "
                "logits leave early, only chosen experts are read, the head is for wanted rows) with limits measured in the same run, before and after.\n"
                "\"machine\" measures these limits: memory bandwidth by threads, products of int8, bf16 and f32 numbers, disk. \"kernels\" times each "
-               "product and vector function alone.\n"
+               "product and vector function alone. \"masks\" times constrained answers with the model's vocabulary (its file may have no tensors): "
+               "schemas to compile, and for every token of answers that fit, drawn at random or written down, the set of tokens that may come "
+               "and the step after it. \"serve\" puts load on a running server: times to the first token of a conversation's first (cold) and "
+               "second (warm) turn, per token, tokens per second of all clients, and the share of prompts that the server had in its cache, as it says itself.\n"
                "Samples during which something else used the processor are repeated; when it never stops, a warning says so.",
     .options = { opt_model, options, opt_context, opt_machine, opt_output }, .run = run,
     .examples = { { "facet bench -m e2b --prefill 512,2048 --depth 0,8192 --batch 1,8", "twelve tests and their shares of the machine" },
                   { "facet bench -m e2b --prefill 0 --decode 32 --isa avx2 --json", "decoding with a lower instruction set, for a program" },
                   { "facet bench -m e2b --svg e2b.svg", "with a picture" },
                   { "facet bench machine --dir /mnt/models", "the limits; the disk is the one of that folder" },
-                  { "facet bench kernels --isa avx512 --type q4_0", "one family and one type" } } };
+                  { "facet bench kernels --isa avx512 --type q4_0", "one family and one type" },
+                  { "facet bench masks -m gemma-4-vocab.gguf --rounds 20", "microseconds for the tokens that may come next" },
+
+                  { "facet bench serve --url http://127.0.0.1:8080 --clients 1,8 --words 2000", "a server with one and with eight clients" } } };

@@ -9,6 +9,8 @@
 status cmd_bench_model(args *a, err *e);
 status cmd_bench_machine(args *a, err *e);
 status cmd_bench_kernels(args *a, err *e);
+status cmd_bench_masks(args *a, err *e);
+status cmd_bench_serve(args *a, const bench_list *clients, err *e);
 
 /* The lists and numbers of the command line; path and user are left empty. */
 status cmd_bench_options(args *a, bench_model_opts *o, err *e);

@@ -21,6 +21,7 @@ typedef struct chat {
     facet_sampling sampling;
     json_t *messages;          /* system (perhaps), user, assistant, ... */
     bool think, quiet, terminal;
+    int32_t think_budget;      /* most tokens of a thought, -1: no limit */
     bool over;
 } chat;
 
@@ -66,6 +67,7 @@ static status ask(chat *c, facet_request *r, show *s, err *e)
     buf_init(&text, LINE_MAX_BYTES * 16);
     TRY(write_conversation(c, &text, false, e));
     TRY(facet_request_conversation(r, buf_text(&text), text.len, e));
+    facet_request_think_budget(r, c->think_budget);
     interrupt_watch(r);
     st = facet_request_submit(r, show_event, s, e);
     if (st == OK) st = facet_request_wait(r, NULL, e);
@@ -284,12 +286,14 @@ static status run(args *a, err *e)
     edit *in = NULL;
     facet_engine_opts engine;
     setup_sampling sampling = { 0 };
-    chat c = { .messages = json_array(), .terminal = tty_is(STDIN_FILENO), .think = args_flag(a, "think"), .quiet = args_flag(a, "quiet") };
+    chat c = { .messages = json_array(), .terminal = tty_is(STDIN_FILENO), .think = args_flag(a, "think"),
+               .think_budget = args_given(a, "think-budget") ? (int32_t)args_int(a, "think-budget") : -1, .quiet = args_flag(a, "quiet") };
     setup_log(a);
     if (!c.messages) FAIL(e, E_NOMEM, "could not start a conversation\nout of memory");
     TRY(set_system(&c, args_text(a, "system") ? args_text(a, "system") : "", e));
     TRY(setup_engine(a, &engine, e));
-    engine.turns = true;
+    engine.cache = 0;
+    setup_disk(a, &engine);
     TRY(setup_model(a, &m, e));
     TRY(setup_sampling_read(a, m, &sampling, e));
     c.sampling = sampling.s;
@@ -309,13 +313,15 @@ out:
 static const opt options[] = {
     { "system", 'S', OPT_TEXT, .argument = "TEXT", .group = "Conversation", .help = "Instructions that stand before the conversation." },
     { "think", 0, OPT_FLAG, .group = "Conversation", .help = "Let the model think before it answers." },
+    { "think-budget", 0, OPT_INT, .argument = "N", .unset = "no limit", .max = INT32_MAX, .group = "Conversation",
+      .help = "Most tokens of a thought: one that gets there is closed, and the answer begins." },
     { 0 } };
 
 const cmd cmd_chat = {
     .name = "chat", .summary = "talk with a model, turn by turn",
     .details = "At a terminal: type a line, read the answer. Ctrl-C stops an answer, Ctrl-D ends. /system, /think, /clear, /save, /help and "
                "/quit are commands. When standard input is no terminal, each line of it is answered, with the earlier ones as context.",
-    .options = { opt_model, options, opt_sampling, opt_context, opt_machine, opt_output }, .run = run,
+    .options = { opt_model, options, opt_sampling, opt_context, opt_disk, opt_machine, opt_output }, .run = run,
     .examples = { { "facet chat", "talk with the bundled miniature" },
                   { "facet chat -m gemma-4-E2B-it-Q4_0.gguf --system \"Answer in French.\"", "a real model, with instructions" },
                   { "printf '%s\\n' 'What is 2 + 3?' 'And times 4?' | facet chat -q", "two turns from a script" } } };

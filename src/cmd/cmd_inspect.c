@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "cmd/amount.h"
 #include "cmd/opt.h"
 #include "fmt/model_find.h"
 #include "os/file.h"
@@ -110,27 +111,6 @@ out:
     return st;
 }
 
-/* 1536 -> "1.5 KB" */
-static const char *human(double n, const char *const *steps, double base, char out[32])
-{
-    int i = 0;
-    while (n >= base * 0.9995 && steps[i + 1]) n /= base, i++;
-    snprintf(out, 32, "%.*f%s", i == 0 ? 0 : n < 10 ? 2 : 1, n, steps[i]);
-    return out;
-}
-
-static const char *bytes_text(uint64_t n, char out[32])
-{
-    static const char *const steps[] = { " B", " KB", " MB", " GB", " TB", NULL };
-    return human((double)n, steps, 1024, out);
-}
-
-static const char *count_text(int64_t n, char out[32])
-{
-    static const char *const steps[] = { "", " K", " M", " B", " T", NULL };   /* B as in "4B model" */
-    return human((double)n, steps, 1000, out);
-}
-
 /* ---- for people ---------------------------------------------------------------------------------- */
 
 static void print_layers(const gemma_config *c)
@@ -155,7 +135,7 @@ static void print_model(const inspect_report *r)
     char a[32], b[32], d[32], name[96], plain[256];
     const gemma_config *c = &r->config;
     printf("model         %s (%s)\n", c->name[0] ? utf8_plain(plain, sizeof plain, c->name, strlen(c->name)) : "unnamed", gemma_config_size_name(c, name, sizeof name));
-    printf("parameters    %s, %s active per token (%s without embeddings)\n", count_text(r->parameters.total, a), count_text(r->parameters.active, b), count_text(r->parameters.active_inner, d));
+    printf("parameters    %s, %s active per token (%s without embeddings)\n", amount_count(r->parameters.total, a), amount_count(r->parameters.active, b), amount_count(r->parameters.active_inner, d));
     printf("context       %d tokens\n", c->context);
     print_layers(c);
 }
@@ -163,7 +143,7 @@ static void print_model(const inspect_report *r)
 static void print_types(const inspect_sum *types)
 {
     char a[32];
-    for (int i = 0; types[i].name; i++) printf("%s%s %s", i ? ", " : "", types[i].name, bytes_text(types[i].bytes, a));
+    for (int i = 0; types[i].name; i++) printf("%s%s %s", i ? ", " : "", types[i].name, amount_bytes(types[i].bytes, a));
     printf("\n");
 }
 
@@ -174,11 +154,11 @@ static void print_parts(const inspect_report *r)
     for (int p = 0; p < INSPECT_PARTS; p++) {
         const inspect_sum *s = &r->parts[p];
         if (!s->tensors) continue;
-        printf("%-22s %7" PRIu64 " %10s %10s %5.1f%%  ", s->name, s->tensors, count_text(s->elements, a), bytes_text(s->bytes, b),
+        printf("%-22s %7" PRIu64 " %10s %10s %5.1f%%  ", s->name, s->tensors, amount_count(s->elements, a), amount_bytes(s->bytes, b),
                r->all.bytes ? 100.0 * (double)s->bytes / (double)r->all.bytes : 0.0);
         print_types(r->types[p]);
     }
-    printf("%-22s %7" PRIu64 " %10s %10s         ", "all", r->all.tensors, count_text(r->all.elements, a), bytes_text(r->all.bytes, b));
+    printf("%-22s %7" PRIu64 " %10s %10s         ", "all", r->all.tensors, amount_count(r->all.elements, a), amount_bytes(r->all.bytes, b));
     print_types(r->all_types);
 }
 
@@ -191,7 +171,7 @@ static void print_tensors(const subject *s)
         size_t used = 0;
         inspect_tensor_at(s->gguf, s->safetensors, i, &t);
         for (int k = 0; k < t.n_dims && used < sizeof dims - 24; k++) used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%" PRId64, k ? " x " : "", t.dims[k]);
-        printf("%-8s %-22s %10s  %s\n", t.type, t.n_dims ? dims : "scalar", bytes_text(t.bytes, a), utf8_plain(plain, sizeof plain, t.name.p, t.name.n));
+        printf("%-8s %-22s %10s  %s\n", t.type, t.n_dims ? dims : "scalar", amount_bytes(t.bytes, a), utf8_plain(plain, sizeof plain, t.name.p, t.name.n));
     }
 }
 
@@ -204,7 +184,7 @@ static status print_text(const subject *s, bool tensors, err *e)
     const inspect_report *r = s->report;
     TRY(tokenizer_kind(s, &kind, &tokens, e));
     printf("file          %s\n", utf8_plain(plain, sizeof plain, s->path, strlen(s->path)));
-    printf("format        %s, architecture %s, %s\n", r->format, utf8_plain(plain, sizeof plain, r->architecture, strlen(r->architecture)), bytes_text(r->file_bytes, a));
+    printf("format        %s, architecture %s, %s\n", r->format, utf8_plain(plain, sizeof plain, r->architecture, strlen(r->architecture)), amount_bytes(r->file_bytes, a));
     if (r->known) print_model(r);
     else printf("not runnable  %s%s%s\n", r->why.what, r->why.why[0] ? ": " : "", r->why.why);
     if (kind.n && tokens) printf("tokenizer     %.*s, %" PRIu64 " tokens\n", (int)kind.n, kind.p, tokens);

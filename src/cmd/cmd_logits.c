@@ -8,24 +8,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/setup.h"
+#include "fmt/npy.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/tty.h"
 
-enum { INPUT_MAX = 1 << 30, NPY_HEAD = 128 };
-
-/* ---- .npy -------------------------------------------------------------------------------------------- */
-
-/* Version 1.0: magic, length of the header, a Python dictionary padded with spaces, little-endian f32 in C order. */
-static void npy_head(char out[NPY_HEAD], int64_t rows, int64_t cols)
-{
-    static const char magic[10] = { '\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, NPY_HEAD - 10, 0 };
-    memset(out, ' ', NPY_HEAD);
-    memcpy(out, magic, sizeof magic);
-    int n = snprintf(out + 10, NPY_HEAD - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", (long long)rows, (long long)cols);
-    out[10 + n] = ' ';
-    out[NPY_HEAD - 1] = '\n';
-}
+enum { INPUT_MAX = 1 << 30 };
 
 /* ---- output ------------------------------------------------------------------------------------------ */
 
@@ -171,11 +159,13 @@ static status run(args *a, err *e)
     facet_model_info info;
     int32_t *ids = NULL, *greedy = NULL;
     size_t count = 0;
+    setup_adapters adapters = { 0 };
     sink s = { .out = { .fd = -1 }, .quiet = args_flag(a, "quiet") };
     facet_logits_opts o = { .row = on_row, .row_user = &s, .greedy = (int32_t)args_int(a, "greedy") };
     setup_log(a);
     TRY(check_options(a, e));
     TRY(setup_engine(a, &o.engine, e));
+    TRY(setup_adapters_read(a, false, &adapters, &o.engine, e));
     TRY(setup_model(a, &m, e));
     TRY(read_ids(a, m, &ids, &count, e));
     facet_model_read_info(m, &info);
@@ -200,6 +190,7 @@ out:
     facet_free(ids);
     mem_free(greedy);
     facet_model_close(m);
+    setup_adapters_done(&adapters);
     return st;
 }
 
@@ -215,6 +206,6 @@ static const opt options[] = {
 
 const cmd cmd_logits = {
     .name = "logits", .summary = "write what the network computes, for comparing",
-    .options = { opt_model, options, opt_context, opt_machine, opt_output }, .run = run,
+    .options = { opt_model, opt_adapter, options, opt_context, opt_machine, opt_output }, .run = run,
     .examples = { { "facet logits -m e2b --tokens 2,105,2364,107 --exact -o out.npy", "logits of four tokens, in reference arithmetic" },
                   { "facet logits -m e2b --text \"Once upon\" --greedy 20 -o out.npy", "and the twenty likeliest tokens after them" } } };

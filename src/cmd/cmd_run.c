@@ -43,8 +43,8 @@ static status check_options(args *a, err *e)
 {
     if (args_given(a, "logprobs") && !args_flag(a, "json")) return args_mistake(a, e, "--logprobs needs --json");
     if (args_given(a, "json-schema") && args_flag(a, "json-object")) return args_mistake(a, e, "--json-schema and --json-object exclude each other");
-    if (args_flag(a, "raw") && (args_given(a, "system") || args_flag(a, "think") || args_given(a, "chat")))
-        return args_mistake(a, e, "--raw goes on with a text as it is\n--system, --think and --chat belong to conversations");
+    if (args_flag(a, "raw") && (args_given(a, "system") || args_flag(a, "think") || args_given(a, "think-budget") || args_given(a, "chat")))
+        return args_mistake(a, e, "--raw goes on with a text as it is\n--system, --think, --think-budget and --chat belong to conversations");
     if (args_given(a, "chat") && (args_given(a, "system") || args_operands(a)))
         return args_mistake(a, e, "--chat takes the whole conversation from a file\nneither --system nor a prompt goes with it");
     return OK;
@@ -56,6 +56,7 @@ static status build(args *a, const buf *input, facet_request *r, err *e)
     status st = OK;
     const char *system = args_text(a, "system");
     if (args_flag(a, "think")) facet_request_think(r, true);
+    if (args_given(a, "think-budget")) facet_request_think_budget(r, (int32_t)args_int(a, "think-budget"));
     if (args_given(a, "chat")) return facet_request_conversation(r, buf_text(input), input->len, e);
     if (args_flag(a, "raw")) return facet_request_text(r, buf_text(input), input->len, args_flag(a, "special"), e);
     if (system) TRY(facet_request_message(r, FACET_SYSTEM, system, strlen(system), e));
@@ -86,9 +87,10 @@ out:
 static status print_json(const show *s, uint64_t seed, err *e)
 {
     const facet_result *r = &s->result;
-    json_t *o = json_pack("{s:s%, s:s%, s:O, s:s, s:i, s:i, s:i, s:f, s:f, s:I}", "reasoning", buf_text(&s->thought), s->thought.len,
+    json_t *o = json_pack("{s:s%, s:s%, s:O, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:I}", "reasoning", buf_text(&s->thought), s->thought.len,
                           "content", buf_text(&s->answer), s->answer.len, "tool_calls", s->calls, "finish", show_finish_name(r->finish),
                           "prompt_tokens", (int)r->prompt_tokens, "cached_tokens", (int)r->cached_tokens, "answer_tokens", (int)r->answer_tokens,
+                          "thought_tokens", (int)r->thought_tokens,
                           "prompt_seconds", r->prompt_seconds, "answer_seconds", r->answer_seconds, "seed", (json_int_t)seed);
     if (!o || (json_array_size(s->logprobs) && json_object_set(o, "logprobs", s->logprobs) != 0)) {
         json_decref(o);
@@ -129,11 +131,14 @@ static status run(args *a, err *e)
     facet_request *r = NULL;
     facet_engine_opts engine;
     setup_sampling sampling = { 0 };
+    setup_adapters adapters = { 0 };
     buf input;
     buf_init(&input, PROMPT_MAX);
     setup_log(a);
     TRY(check_options(a, e));
     TRY(setup_engine(a, &engine, e));
+    setup_disk(a, &engine);
+    TRY(setup_adapters_read(a, false, &adapters, &engine, e));
     TRY(args_given(a, "chat") ? file_read_all(&input, args_text(a, "chat"), e) : read_prompt(a, &input, e));
     TRY(setup_model(a, &m, e));
     TRY(setup_sampling_read(a, m, &sampling, e));
@@ -141,6 +146,7 @@ static status run(args *a, err *e)
     sampling.s.top_logprobs = (int32_t)args_int(a, "logprobs");
     TRY(facet_engine_start(&g, m, &engine, e));
     TRY(facet_request_new(&r, g, &sampling.s, e));
+    if (engine.adapter_count) TRY(facet_request_adapter(r, SETUP_ADAPTER, e));
     TRY(build(a, &input, r, e));
     TRY(constrain(a, r, e));
     TRY(answer(a, r, sampling.s.seed, e));
@@ -149,6 +155,7 @@ out:
     facet_engine_stop(g);
     facet_model_close(m);
     setup_sampling_done(&sampling);
+    setup_adapters_done(&adapters);
     buf_done(&input);
     return st;
 }
@@ -156,6 +163,8 @@ out:
 static const opt options[] = {
     { "system", 'S', OPT_TEXT, .argument = "TEXT", .group = "Prompt", .help = "Instructions that stand before the conversation." },
     { "think", 0, OPT_FLAG, .group = "Prompt", .help = "Let the model think before it answers." },
+    { "think-budget", 0, OPT_INT, .argument = "N", .unset = "no limit", .max = INT32_MAX, .group = "Prompt",
+      .help = "Most tokens of a thought: one that gets there is closed, and the answer begins." },
     { "chat", 0, OPT_TEXT, .argument = "FILE", .group = "Prompt",
       .help = "Answer this conversation: JSON with messages and tools, as \"facet render\" takes it; - is standard input." },
     { "raw", 0, OPT_FLAG, .group = "Prompt", .help = "Go on with the text as it is, without turns: for base models." },
@@ -173,7 +182,7 @@ const cmd cmd_run = {
     .details = "The prompt is the operand, or standard input when there is none or it is -; an empty one is refused. The answer goes to standard output as it "
                "comes, thoughts dimmed (to standard error when standard output is no terminal), figures to standard error. Ctrl-C stops "
                "the answer.",
-    .options = { opt_model, options, opt_sampling, opt_context, opt_machine, opt_output }, .run = run,
+    .options = { opt_model, opt_adapter, options, opt_sampling, opt_context, opt_disk, opt_machine, opt_output }, .run = run,
     .examples = { { "facet run \"What is 12 + 30?\"", "ask the bundled miniature" },
                   { "facet run -m gemma-4-E2B-it-Q4_0.gguf --think \"Why is the sky blue?\"", "a real model, thinking first" },
                   { "facet run -m e2b --temp 0 -n 200 < question.txt", "always the same answer, of at most 200 tokens" },

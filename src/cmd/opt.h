@@ -40,7 +40,7 @@ typedef struct opt {
     const char *help;        /* one sentence */
 } opt;
 
-enum { CMD_TABLES_MAX = 6, CMD_EXAMPLES_MAX = 6 };
+enum { CMD_TABLES_MAX = 8, CMD_EXAMPLES_MAX = 8 };
 
 typedef struct args args;
 
@@ -91,8 +91,10 @@ const char *opt_nearest(const char *word, const char *const *names, size_t n);
 /* ---- tables that several commands share ------------------------------------------------------ */
 
 extern const opt opt_model[];      /* -m */
+extern const opt opt_adapter[];    /* --adapter --lora-b-layout */
+extern const opt opt_adapters[];   /* the same, with names */
 extern const opt opt_machine[];    /* --threads --isa --exact */
-extern const opt opt_context[];    /* --ctx --kv --chunk */
+extern const opt opt_context[], opt_disk[];    /* --ctx --kv --chunk */
 extern const opt opt_sampling[];   /* --temp ... --stop --seed */
 extern const opt opt_output[];     /* -q -v */
 

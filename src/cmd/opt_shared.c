@@ -10,8 +10,24 @@ const opt opt_machine[] = {
     { "threads", 't', OPT_INT, .argument = "N", .unset = "one per core", .min = 1, .max = 256, .group = "Machine",
       .help = "Threads to compute with; the text does not depend on it." },
     { "isa", 0, OPT_TEXT, .argument = "NAME", .unset = "the best that this machine has, or $FACET_ISA", .group = "Machine",
-      .help = "Highest instruction set to use: ref, avx2, avxvnni, avx512, amx or neon. \"facet version\" says which are there." },
+      .help = "Highest instruction set to use: ref, avx2, avxvnni, avx512, amx, neon or i8mm. \"facet version\" says which are there." },
     { "exact", 0, OPT_FLAG, .group = "Machine", .help = "Reference arithmetic in 32-bit floats: slow, for comparing." },
+    { 0 } };
+
+#define OPT_LORA_LAYOUT \
+    { "lora-b-layout", 0, OPT_CHOICE, .argument = "rank|expert", .unset = "as the adapter says, else rank", .group = "Model", \
+      .help = "Order of fused experts in PEFT folders: rank is PEFT's, expert Unsloth's until September 2026." }
+
+const opt opt_adapter[] = {
+    { "adapter", 0, OPT_TEXT, .argument = "PATH[=SCALE]", .many = true, .group = "Model",
+      .help = "Answer with low-rank terms: a folder as PEFT saves it, or a GGUF adapter; may be repeated, they add up." },
+    OPT_LORA_LAYOUT,
+    { 0 } };
+
+const opt opt_adapters[] = {
+    { "adapter", 0, OPT_TEXT, .argument = "NAME=PATH[=SCALE]", .many = true, .group = "Model",
+      .help = "Low-rank terms that a request gets with \"model\": \"NAME\": a PEFT folder or a GGUF adapter; may be repeated, those of one name add up." },
+    OPT_LORA_LAYOUT,
     { 0 } };
 
 const opt opt_context[] = {
@@ -21,6 +37,12 @@ const opt opt_context[] = {
       .help = "Number type of the attention cache." },
     { "chunk", 0, OPT_INT, .argument = "N", .unset = "512", .min = 1, .max = 65536, .group = "Context",
       .help = "Most tokens of one step; long prompts run in chunks of it." },
+    { 0 } };
+
+const opt opt_disk[] = {
+    { "cache-dir", 0, OPT_TEXT, .argument = "DIR", .group = "Context",
+      .help = "Keep what is remembered of prompts and answers in this folder, too, for the next start; it is made when it is not there." },
+    { "cache-disk", 0, OPT_BYTES, .argument = "SIZE", .value = "8G", .group = "Context", .help = "Most bytes in that folder." },
     { 0 } };
 
 const opt opt_sampling[] = {

@@ -95,6 +95,57 @@ typedef struct dev_work {
     int32_t nq_max, d_max, ctx;  /* attention */
 } dev_work;
 
+/* ---- backward: the gradient of each operation above, for training ---- */
+
+/* dx_t = factor * W^T dy_t, or added to what is there. */
+typedef struct dev_back {
+    dev_mat w;                   /* [rows, cols]; scale counts, as in a product */
+    const float *dy;             /* [T, rows] */
+    int64_t dy_stride, T;
+    float *dx;                   /* [T, cols] */
+    int64_t dx_stride;
+    float factor;
+    bool add;
+} dev_back;
+
+/* Of y_t += scale * B (A x_t): da += scale (dy B)^T x, db += scale dy^T (A x), dx += scale (dy B) A. */
+typedef struct dev_lora_back {
+    const float *x, *dy;         /* [T, in], [T, out] */
+    int64_t x_stride, dy_stride, T, in, out;
+    int32_t rank;
+    const float *a, *b;          /* [rank, in], [out, rank] */
+    float scale;                 /* the product's factor in it */
+    float *da, *db;
+    float *dx;                   /* [T, in], NULL: not wanted */
+    int64_t dx_stride;
+} dev_lora_back;
+
+/* Rows of K and V that a query row sees, both included. */
+typedef struct dev_key_range { int32_t first, last; } dev_key_range;
+
+/* Of attention over the rows of one step: d[query] becomes dq, what keys and values get is added to dk and dv. */
+typedef struct dev_attn_back {
+    const float *k, *v;          /* [heads][kv_rows][d] */
+    int64_t kv_rows, keys;       /* keys: how many rows of them are in use */
+    int32_t heads, d, nq;
+    const dev_key_range *rows;   /* [T]; from row to row neither end goes back */
+    int64_t T;
+    const float *q, *out, *dout; /* [T][nq][d]; out: what attention gave */
+    float *dq;                   /* [T][nq][d]; may be out */
+    float *dk, *dv;              /* [keys][heads][d]; NULL: not wanted */
+} dev_attn_back;
+
+typedef struct dev_loss { double loss, entropy; bool right; } dev_loss;
+
+/* What the largest backward step needs of working memory. */
+typedef struct dev_back_work {
+    int64_t T;                   /* rows; of experts too */
+    int64_t width;               /* of any adapted linear's output */
+    int64_t norm;                /* of any normed row */
+    int32_t rank, nq, d;         /* highest, most, widest */
+    int64_t vocab;
+} dev_back_work;
+
 typedef struct dev dev;
 
 typedef struct dev_table {
@@ -118,6 +169,9 @@ typedef struct dev_table {
     void (*embed)(dev *d, const dev_mat *w, const int32_t *ids, int64_t T, float scale, float *y, int64_t y_stride);
     /* y_t = x_rows[t]; y may be x when rows is ascending */
     void (*gather)(dev *d, const float *x, int64_t x_stride, const int32_t *rows, int64_t T, int64_t n, float *y, int64_t y_stride);
+    /* T rows of n numbers to a type of the cache, and back */
+    void (*store)(dev *d, dtype type, const float *x, int64_t T, int64_t n, void *out);
+    void (*load)(dev *d, dtype type, const void *in, int64_t T, int64_t n, float *y);
     /* y = x / rms(x) * w; w may be NULL; y may be x */
     void (*rms_norm)(dev *d, const float *x, int64_t x_stride, const float *w, float eps, int64_t T, int64_t n, float *y, int64_t y_stride);
     /* y = (base + x / rms(x) * w) * a, all [T, n]; y may be x or base */
@@ -143,6 +197,30 @@ typedef struct dev_table {
     void (*route)(dev *d, const float *logits, int64_t T, int32_t E, int32_t k, const float *scale, int32_t *ids, float *w);
     /* y_t = sum_j w[t*k + j] * x_slot[t*k + j], in order of j */
     void (*combine)(dev *d, const float *x, const int32_t *slot, const float *w, int64_t T, int32_t k, int64_t n, float *y);
+
+    /* ---- backward; rows lie one behind the other where there is no stride ---- */
+    size_t (*back_bytes)(const dev *d, const dev_back_work *w);
+    void (*back_set)(dev *d, const dev_back_work *w, void *memory);   /* back_bytes of it, 64-byte aligned, borrowed; after work_set */
+    /* Products of one call have outputs of their own. */
+    void (*mul_back)(dev *d, const dev_back *p, int32_t count);
+    void (*lora_back)(dev *d, const dev_lora_back *p);
+    /* dx = or += the gradient of rms_norm at x */
+    void (*norm_back)(dev *d, const float *x, const float *w, float eps, const float *dy, int64_t T, int64_t n, bool add, float *dx);
+    /* Of norm_rope; x: what it was given */
+    void (*norm_rope_back)(dev *d, const float *x, int64_t T, int32_t count, int32_t width, const float *w, float eps, const float *cs, int32_t pairs,
+                           const float *dy, bool add, float *dx);
+    /* Of gelu_mul; outputs may be inputs */
+    void (*gelu_mul_back)(dev *d, const float *gate, const float *up, const float *dy, int64_t T, int64_t n, float *dgate, float *dup);
+    void (*attention_back)(dev *d, const dev_attn_back *a);
+    /* Of route: dw [T, k] by its weights; dlogits [T, E], zero but for the chosen */
+    void (*route_back)(dev *d, const float *logits, const int32_t *ids, const float *scale, const float *dw, int64_t T, int32_t E, int32_t k, float *dlogits);
+    /* y_rows[t] += w[t] x_t, w NULL: 1; no row stands twice in rows */
+    void (*scatter_add)(dev *d, const float *x, const int32_t *rows, const float *w, int64_t T, int64_t n, float *y);
+    void (*add)(dev *d, float a, const float *x, int64_t n, float *y);                         /* y += a x */
+    void (*scale)(dev *d, float a, const float *w, int64_t T, int64_t n, float *y);            /* y_t *= w[t], or a where w is NULL: 0 clears, whatever y is */
+    void (*dot)(dev *d, const float *a, const float *b, int64_t T, int64_t n, float *out);     /* out[t] = a_t . b_t, sum in f64 */
+    /* z [T, V] softcapped logits (cap 0: plain) become the gradient of factor * sum of losses by the raw logits; factor 0: left alone */
+    void (*loss)(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, float factor, dev_loss *out);
 } dev_table;
 
 struct dev { const dev_table *op; };

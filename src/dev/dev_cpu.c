@@ -104,6 +104,41 @@ static void cpu_gather(dev *d, const float *x, int64_t xs, const int32_t *rows, 
     }
 }
 
+typedef struct move_job {
+    dev_cpu *d;
+    dtype type;
+    const uint8_t *from;
+    uint8_t *to;
+    int64_t n;
+    size_t bytes;                    /* of a stored row */
+} move_job;
+
+static void store_row(void *ctx, int64_t t, int worker)
+{
+    const move_job *j = ctx;
+    (void)worker;
+    j->d->k.kv_store(j->type, (const float *)(const void *)j->from + t * j->n, j->n, j->to + (size_t)t * j->bytes);
+}
+
+static void cpu_store(dev *d, dtype type, const float *x, int64_t T, int64_t n, void *out)
+{
+    move_job j = { .d = self(d), .type = type, .from = (const uint8_t *)x, .to = out, .n = n, .bytes = dtype_row_bytes(type, n) };
+    dev_cpu_each(self(d), T, T * n, store_row, &j);
+}
+
+static void load_row(void *ctx, int64_t t, int worker)
+{
+    const move_job *j = ctx;
+    (void)worker;
+    j->d->k.kv_load(j->type, j->from + (size_t)t * j->bytes, j->n, (float *)(void *)j->to + t * j->n);
+}
+
+static void cpu_load(dev *d, dtype type, const void *in, int64_t T, int64_t n, float *y)
+{
+    move_job j = { .d = self(d), .type = type, .from = in, .to = (uint8_t *)y, .n = n, .bytes = dtype_row_bytes(type, n) };
+    dev_cpu_each(self(d), T, T * n, load_row, &j);
+}
+
 static void norm_row(void *ctx, int64_t t, int worker)
 {
     row_job *j = ctx;
@@ -276,6 +311,8 @@ static const dev_table cpu_table = {
     .work_set = cpu_work_set,
     .embed = cpu_embed,
     .gather = cpu_gather,
+    .store = cpu_store,
+    .load = cpu_load,
     .rms_norm = cpu_rms_norm,
     .norm_add = cpu_norm_add,
     .norm_rope = cpu_norm_rope,
@@ -286,6 +323,20 @@ static const dev_table cpu_table = {
     .attention = dev_cpu_attention,
     .route = cpu_route,
     .combine = cpu_combine,
+    .back_bytes = dev_cpu_back_bytes,
+    .back_set = dev_cpu_back_set,
+    .mul_back = dev_cpu_back_mul,
+    .lora_back = dev_cpu_back_lora,
+    .norm_back = dev_cpu_back_norm,
+    .norm_rope_back = dev_cpu_back_norm_rope,
+    .gelu_mul_back = dev_cpu_back_gelu_mul,
+    .attention_back = dev_cpu_back_attention,
+    .route_back = dev_cpu_back_route,
+    .scatter_add = dev_cpu_back_scatter_add,
+    .add = dev_cpu_back_add,
+    .scale = dev_cpu_back_scale,
+    .dot = dev_cpu_back_dot,
+    .loss = dev_cpu_back_loss,
 };
 
 status dev_cpu_new(dev **out, int threads, uint32_t isa, bool exact, bool measure, err *e)

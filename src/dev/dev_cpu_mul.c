@@ -27,11 +27,14 @@ size_t dev_cpu_mul_pack_bytes(const dev *base, dtype type, int64_t cols, bool ex
     return needs_pack(act, gathered) ? packed_row_bytes(d, act, cols) : 0;
 }
 
-/* The kernel's own, and room for one row of A x and B (A x). */
+static size_t kernel_scratch(const dev_cpu *d, const dev_work *w) { return align_up(d->k.scratch_bytes(MAX(w->cols_max, w->rank_max)), 64); }
+
+enum { LORA_ROWS = 32, LORA_OUT = 256 };     /* rows and outputs of a piece of low-rank terms */
+
+/* The kernel's own, and room for A x of some rows and a piece of B (A x). */
 size_t dev_cpu_mul_scratch(const dev_cpu *d, const dev_work *w)
 {
-    int64_t floats = MAX(w->rows_max, w->cols_max);
-    return align_up(d->k.scratch_bytes(MAX(w->cols_max, w->rank_max)), 64) + align_up((size_t)floats * 4, 64) + align_up((size_t)w->rank_max * 4, 64);
+    return kernel_scratch(d, w) + LORA_ROWS * (align_up((size_t)w->rank_max, 16) + LORA_OUT) * sizeof(float);
 }
 
 /* ---- packing ---- */
@@ -40,6 +43,7 @@ typedef struct mul_job {
     dev_cpu *d;
     const dev_cpu_run *runs;
     int32_t count;
+    int64_t items;
 } mul_job;
 
 static bool same_input(const dev_product *a, const dev_product *b)
@@ -115,6 +119,16 @@ static const dev_cpu_run *run_of(const mul_job *j, int64_t item)
     return &j->runs[lo];
 }
 
+/* Weights of the item that the thread with this item of `now` will take next if all threads keep pace, or NULL. */
+static const void *next_weights(const mul_job *j, const dev_cpu_run *now, int64_t item)
+{
+    item += j->d->threads;
+    if (item >= j->items) return NULL;
+    const dev_cpu_run *r = run_of(j, item);
+    if (r->p->w.row_bytes != now->p->w.row_bytes) return NULL;
+    return (const uint8_t *)r->p->w.data + (size_t)((item - r->item_first) * r->block) * r->p->w.row_bytes;
+}
+
 static void mul_item(void *ctx, int64_t item, int worker)
 {
     const mul_job *j = ctx;
@@ -129,7 +143,7 @@ static void mul_item(void *ctx, int64_t item, int worker)
         k->mul_exact(w->type, data, w->row_bytes, rows, w->cols, (const float *)(const void *)r->x, (int64_t)(r->x_bytes / sizeof(float)), p->T,
                      p->y + row, p->y_stride, scratch);
     else
-        k->fast[w->type].mul(data, w->row_bytes, rows, w->cols, r->x, r->x_bytes, p->T, p->y + row, p->y_stride, scratch);
+        kern_mul_for(&k->fast[w->type], p->T)(data, w->row_bytes, rows, w->cols, r->x, r->x_bytes, p->T, p->y + row, p->y_stride, next_weights(j, r, item), scratch);
     float scale = w->scale * p->factor;
     if (scale == 1.0f) return;
     for (int64_t t = 0; t < p->T; t++) k->scale(scale, rows, p->y + t * p->y_stride + row);
@@ -143,7 +157,7 @@ static int64_t block_bytes(const dev_cpu *d, int32_t count)
     int64_t bytes = 0, small = 48 * 1024, large = 256 * 1024;
     for (int32_t i = 0; i < count; i++) {
         const dev_product *p = d->runs[i].p;
-        if (p->T > 4) return small;
+        if (p->T > 16) return small;
         bytes += p->w.rows * (int64_t)p->w.row_bytes;
     }
     return MIN(MAX(bytes / (8 * d->threads), small), large);
@@ -166,7 +180,7 @@ static void multiply(dev_cpu *d, int32_t count)
         items += (r->p->w.rows + r->block - 1) / r->block;
         work += r->p->w.rows * r->p->w.cols * r->p->T;
     }
-    mul_job job = { .d = d, .runs = d->runs, .count = count };
+    mul_job job = { .d = d, .runs = d->runs, .count = count, .items = items };
     dev_cpu_each(d, items, work / 4, mul_item, &job);
 }
 
@@ -175,31 +189,55 @@ static void multiply(dev_cpu *d, int32_t count)
 typedef struct lora_job {
     dev_cpu *d;
     const dev_product *p;
+    int64_t piece;               /* rows of an item */
 } lora_job;
 
-static void lora_row(void *ctx, int64_t t, int worker)
+void dev_cpu_mul_small(const dev_cpu *d, const float *w, int64_t rows, int64_t cols, const float *x, int64_t x_stride, int64_t T, float *y, int64_t y_stride,
+                          void *scratch)
+{
+    const kern_mul *fast = &d->k.fast[DTYPE_F32];
+    if (d->exact || fast->act != KERN_ACT_F32)
+        d->k.mul_exact(DTYPE_F32, w, (size_t)cols * sizeof *w, rows, cols, x, x_stride, T, y, y_stride, scratch);
+    else
+        kern_mul_for(fast, T)(w, (size_t)cols * sizeof *w, rows, cols, x, (size_t)x_stride * sizeof *x, T, y, y_stride, NULL, scratch);
+}
+
+/* The terms of one adapter for T rows from `t` on. */
+static void lora_rows(const lora_job *j, int64_t t, int64_t T, int worker)
+{
+    const dev_product *p = j->p;
+    const dev_cpu *d = j->d;
+    const float *x = p->x + (p->rows ? p->rows[t] : t) * p->x_stride;
+    uint8_t *scratch = dev_cpu_scratch(d, worker);
+    float *u = (float *)(void *)(scratch + kernel_scratch(d, &d->work)), *v = u + LORA_ROWS * align_up((size_t)d->work.rank_max, 16);
+    for (const dev_lora *l = p->lora; l; l = l->next) {
+        if (l->adapter != p->adapter[t]) continue;
+        dev_cpu_mul_small(d, l->a, l->rank, p->w.cols, x, p->x_stride, T, u, l->rank, scratch);
+        for (int64_t row = 0; row < p->w.rows; row += LORA_OUT) {
+            int64_t n = MIN((int64_t)LORA_OUT, p->w.rows - row);
+            dev_cpu_mul_small(d, l->b + row * l->rank, n, l->rank, u, l->rank, T, v, n, scratch);
+            for (int64_t i = 0; i < T; i++) d->k.axpy(l->scale * p->factor, v + i * n, n, p->y + (t + i) * p->y_stride + row);
+        }
+    }
+}
+
+/* Rows of a piece that use the same adapter, and lie one behind the other, go together. */
+static void lora_item(void *ctx, int64_t item, int worker)
 {
     const lora_job *j = ctx;
     const dev_product *p = j->p;
-    const dev_cpu *d = j->d;
-    if (!p->adapter[t]) return;
-    const float *x = p->x + (p->rows ? p->rows[t] : t) * p->x_stride;
-    uint8_t *scratch = dev_cpu_scratch(d, worker);
-    float *u = (float *)(void *)(scratch + align_up(d->k.scratch_bytes(MAX(d->work.cols_max, d->work.rank_max)), 64));
-    float *v = u + align_up((size_t)d->work.rank_max, 16);
-    for (const dev_lora *l = p->lora; l; l = l->next) {
-        if (l->adapter != p->adapter[t]) continue;
-        d->k.mul_exact(DTYPE_F32, l->a, (size_t)p->w.cols * 4, l->rank, p->w.cols, x, p->w.cols, 1, u, l->rank, scratch);
-        d->k.mul_exact(DTYPE_F32, l->b, (size_t)l->rank * 4, p->w.rows, l->rank, u, l->rank, 1, v, p->w.rows, scratch);
-        d->k.axpy(l->scale * p->factor, v, p->w.rows, p->y + t * p->y_stride);
+    int64_t end = MIN((item + 1) * j->piece, p->T);
+    for (int64_t t = item * j->piece, n; t < end; t += n) {
+        for (n = 1; !p->rows && t + n < end && p->adapter[t + n] == p->adapter[t]; n++) {}
+        if (p->adapter[t]) lora_rows(j, t, n, worker);
     }
 }
 
 static void add_lora(dev_cpu *d, const dev_product *p)
 {
     if (!p->lora) return;
-    lora_job job = { .d = d, .p = p };
-    dev_cpu_each(d, p->T, p->T * (p->w.rows + p->w.cols), lora_row, &job);
+    lora_job job = { .d = d, .p = p, .piece = p->T < 2 * LORA_ROWS ? 4 : LORA_ROWS };
+    dev_cpu_each(d, (p->T + job.piece - 1) / job.piece, p->T * (p->w.rows + p->w.cols), lora_item, &job);
 }
 
 void dev_cpu_mul(dev *base, const dev_product *p, int32_t count)

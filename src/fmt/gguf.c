@@ -238,3 +238,17 @@ uint64_t gguf_file_bytes(const gguf_file *g)
     for (int32_t i = 0; i < g->part_count; i++) n += g->parts[i].size;
     return n;
 }
+
+bool gguf_has_file(const gguf_file *g, const char *path)
+{
+    for (int32_t i = 0; i < g->part_count; i++)
+        if (file_map_is(&g->parts[i].map, path)) return true;
+    return false;
+}
+
+uint64_t gguf_file_changed(const gguf_file *g)
+{
+    uint64_t h = 0;
+    for (int32_t i = 0; i < g->part_count; i++) h = hash_bytes(&g->parts[i].map.changed, sizeof g->parts[i].map.changed, h);
+    return h;
+}

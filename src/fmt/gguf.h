@@ -48,6 +48,8 @@ uint64_t gguf_tensor_count(const gguf_file *g);
 const gguf_tensor *gguf_tensor_at(const gguf_file *g, uint64_t i);
 const gguf_tensor *gguf_tensor_find(const gguf_file *g, const char *name);   /* NULL when absent */
 uint64_t gguf_file_bytes(const gguf_file *g);                          /* all shards */
+bool     gguf_has_file(const gguf_file *g, const char *path);          /* path is one of its files, under whatever name */
+uint64_t gguf_file_changed(const gguf_file *g);     /* from the times of their last writing: another number when one was written to or replaced */
 
 /* Typed reading.  Any integer type (and bool) is accepted where it fits; errors name the key. */
 status gguf_i64(const gguf_file *g, const char *key, int64_t min, int64_t max, int64_t *out, err *e);       /* missing: E_FORMAT */

@@ -1,4 +1,4 @@
-#include "fmt/safetensors.h"
+#include "fmt/safetensors_int.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -36,6 +36,16 @@ static const struct { const char *name; st_dtype type; int bits; } types[] = {
     { "F64", ST_F64, 64 }, { "F8_E4M3", ST_F8_E4M3, 8 }, { "F8_E5M2", ST_F8_E5M2, 8 }, { "F8_E8M0", ST_OTHER, 8 }, { "F8_E4M3FNUZ", ST_OTHER, 8 },
     { "F8_E5M2FNUZ", ST_OTHER, 8 }, { "F6_E2M3", ST_OTHER, 6 }, { "F6_E3M2", ST_OTHER, 6 }, { "F4", ST_OTHER, 4 }, { "C64", ST_OTHER, 64 },
 };
+
+const char *st_dtype_find(st_dtype type, int *bits)
+{
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        if (types[i].type != type || type == ST_OTHER) continue;
+        *bits = types[i].bits;
+        return types[i].name;
+    }
+    return NULL;
+}
 
 /* ---- one file --------------------------------------------------------------------------------- */
 
@@ -383,4 +393,18 @@ uint64_t st_file_bytes(const st_file *s)
     uint64_t n = 0;
     for (int32_t i = 0; i < s->part_count; i++) n += s->parts[i].size;
     return n;
+}
+
+bool st_has_file(const st_file *s, const char *path)
+{
+    for (int32_t i = 0; i < s->part_count; i++)
+        if (file_map_is(&s->parts[i].map, path)) return true;
+    return false;
+}
+
+uint64_t st_file_changed(const st_file *s)
+{
+    uint64_t h = 0;
+    for (int32_t i = 0; i < s->part_count; i++) h = hash_bytes(&s->parts[i].map.changed, sizeof s->parts[i].map.changed, h);
+    return h;
 }

@@ -23,6 +23,9 @@ uint32_t kern_built(void)
 #ifdef FC_KERN_neon
     mask |= CPU_NEON;
 #endif
+#ifdef FC_KERN_i8mm
+    mask |= CPU_I8MM;
+#endif
     return mask;
 }
 
@@ -47,6 +50,9 @@ void kern_init(kern *k, uint32_t isa_mask)
 #endif
 #ifdef FC_KERN_neon
     if (isa & CPU_NEON) kern_neon_fill(k);
+#endif
+#ifdef FC_KERN_i8mm
+    if (isa & CPU_I8MM) kern_i8mm_fill(k);
 #endif
 }
 

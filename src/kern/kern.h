@@ -24,16 +24,25 @@ typedef enum kern_act {
     KERN_ACT_Q8        /* int8 in groups of 32 with an f32 scale (kern_int.h), padded with zeros to a multiple of 256 */
 } kern_act;
 
+/* y[t * y_stride + r] = sum_c W[r][c] * x_t[c] for r in [0, rows), t in [0, T).
+ * w: rows of row_bytes; x: T packed activation rows, x_bytes apart, made by pack[act] of this same table;
+ * cols: K, a multiple of the type's block.  scratch: kern_scratch_bytes, per thread.
+ * next: rows of the same length that this thread will probably multiply after these, or NULL: fetched, not looked at.
+ * Error: |y - exact(W, packed x)| <= 2^-20 * sum |x| (|scale * code| + |minimum|), which is sum |w x| for types
+ * without a minimum. */
+typedef void (*kern_mul_fn)(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T,
+                            float *y, int64_t y_stride, const void *next, void *scratch);
+
+/* Products call kern_mul_for. */
 typedef struct kern_mul {
     kern_act act;
-    /* y[t * y_stride + r] = sum_c W[r][c] * x_t[c] for r in [0, rows), t in [0, T).
-     * w: rows of row_bytes; x: T packed activation rows, x_bytes apart, made by pack[act] of this same table;
-     * cols: K, a multiple of the type's block.  scratch: kern_scratch_bytes, per thread.
-     * Error: |y - exact(W, packed x)| <= 2^-20 * sum |x| (|scale * code| + |minimum|), which is sum |w x| for types
-     * without a minimum. */
-    void (*mul)(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T,
-                float *y, int64_t y_stride, void *scratch);
+    kern_mul_fn mul;
+    kern_mul_fn few;       /* the same results, sooner, for T <= KERN_FEW; NULL: mul is as good */
 } kern_mul;
+
+enum { KERN_FEW = 3 };
+
+static inline kern_mul_fn kern_mul_for(const kern_mul *m, int64_t T) { return m->few && T <= KERN_FEW ? m->few : m->mul; }
 
 typedef struct kern {
     uint32_t isa;                       /* mask that was used */
@@ -73,6 +82,16 @@ typedef struct kern {
      * it stands inside or at an end, so queries with different windows may share a call */
     void (*attn_mix)(dtype kv, const float *p, int64_t p_stride, int64_t nq, int64_t d, const void *values, size_t value_bytes,
                      const void *ahead, int64_t n, float *o, int64_t o_stride);
+    /* ---- backward passes (training) ---- */
+    /* y[t * y_stride + c] += sum_k x[t * x_stride + k] b[k * b_stride + c] for c in [0, cols), t in [0, T), k in order: each y depends on its
+     * own row of x and column of b alone.  |y - y64| <= 2^-23 K (|y before| + sum |x b|). */
+    void (*mul_add)(const float *b, int64_t b_stride, int64_t K, int64_t cols, const float *x, int64_t x_stride, int64_t T, float *y, int64_t y_stride);
+    /* The gradient of rms_norm's input: dx = R (g - x R^2 mean(g x)), g = dy w, R = 1 / rms(x); sums in f64; dx may be dy or x */
+    void (*rms_norm_back)(const float *x, const float *w /* or NULL */, float eps, int64_t n, const float *dy, float *dx);
+    /* Of gelu_mul's: dgate = dy up gelu'(gate), dup = dy gelu(gate); outputs may be inputs of the same place */
+    void (*gelu_mul_back)(const float *gate, const float *up, const float *dy, int64_t n, float *dgate, float *dup);
+    /* Of softmax: s becomes p = exp(s - top) * inv, dp becomes p (dp - mean), by element */
+    void (*softmax_back)(float *s, float *dp, const float *top, const float *inv, const float *mean, int64_t n);
     /* f32 row of n elements to the cache's element type and back */
     void (*kv_store)(dtype kv, const float *x, int64_t n, void *out);
     void (*kv_load)(dtype kv, const void *p, int64_t n, float *out);

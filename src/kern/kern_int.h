@@ -10,6 +10,7 @@ void kern_avxvnni_fill(kern *k);
 void kern_avx512_fill(kern *k);
 void kern_amx_fill(kern *k);          /* on top of avx512 */
 void kern_neon_fill(kern *k);
+void kern_i8mm_fill(kern *k);         /* on top of neon */
 
 /* A piece of an activation row in form KERN_ACT_Q8: value i is q[i] * d[i / 32].  The sums of 16 codes serve the types
  * whose weights carry an offset or a minimum.  All families share this form, and make the same bits of it:
@@ -22,7 +23,7 @@ typedef struct kern_q8 {
 _Static_assert(sizeof(kern_q8) == 320, "kern_q8");
 
 /* Scratch that the products on int8 activations need, whatever the shape (tile.h). */
-enum { KERN_TILE_SCRATCH = 152 << 10 };
+enum { KERN_TILE_SCRATCH = 424 << 10 };
 
 /* Widest row a kernel's own stack buffers are cut to. */
 enum { KERN_PIECE = 64 };

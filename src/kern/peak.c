@@ -33,5 +33,8 @@ int peak_loops(const peak_loop *out[PEAK_LOOPS_MAX], uint32_t isa_mask)
 #ifdef FC_KERN_neon
     if (isa & CPU_NEON) n = add(out, n, peak_neon_loops);
 #endif
+#ifdef FC_KERN_i8mm
+    if (isa & CPU_I8MM) n = add(out, n, peak_i8mm_loops);
+#endif
     return n;
 }

@@ -26,6 +26,6 @@ enum { PEAK_READ_STEP = 4096, PEAK_LOOPS_MAX = 32 };
 int peak_loops(const peak_loop *out[PEAK_LOOPS_MAX], uint32_t isa_mask);
 
 /* Inside kern/: ends with a loop without a name. */
-extern const peak_loop peak_ref_loops[], peak_avx2_loops[], peak_avxvnni_loops[], peak_avx512_loops[], peak_bf16_loops[], peak_amx_loops[], peak_neon_loops[];
+extern const peak_loop peak_ref_loops[], peak_avx2_loops[], peak_avxvnni_loops[], peak_avx512_loops[], peak_bf16_loops[], peak_amx_loops[], peak_neon_loops[], peak_i8mm_loops[];
 
 #endif

@@ -29,8 +29,13 @@ enum {
     TILE_NT = SIMD_TILES ? TILE_WIDE_T : SIMD_NT,
     TILE_BLOCK = 64 / TILE_R,     /* tiles unpacked together when there are many tokens */
     TILE_T = 256,                 /* tokens that pass over a panel before the next rows */
-    DIRECT_T = 3,                    /* tokens that need no panels (tile_direct.h) */
-    DIRECT_PREP = 256                /* their chunks, all together, that scratch has room for */
+    DIRECT_T = KERN_FEW,          /* tokens that need no panels (tile_direct.h) */
+    DIRECT_PREP = 256,            /* their chunks, all together, that scratch has room for */
+    TILE_AHEAD = 28 << 10,        /* bytes from a tile to the one that is fetched meanwhile, when there are no panels */
+    TILE_NEAR = 12 << 10,         /* the largest tile that is fetched into L1 before its turn */
+    FEW_STEPS = SIMD_FEW / 2 - 1, /* 4, 6 and 8 tokens have a step of their own, as far as registers go (tile_few.h) */
+    FEW_MOST = FEW_STEPS == 0 ? DIRECT_T : SIMD_TILES ? TILE_WIDE_T - 1 : 2 * SIMD_FEW,    /* more are worth panels */
+    FEW_PREP = 640                /* as DIRECT_PREP */
 };
 
 typedef struct tile_panel {
@@ -51,10 +56,24 @@ typedef struct direct_prep {
     uint32_t split[16];           /* four activations that one dword of the weights meets (tile_direct.h) */
 } direct_prep;
 
-/* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.  Asks for the weights that
- * lie `ahead` bytes further on, unless that is 0. */
+/* The same and the activations themselves, side by side for the tokens of a step. */
+typedef struct few_prep {
+    kern_q8     x;
+    direct_prep p;
+} few_prep;
+
+/* Weights that are wanted soon, NULL: none.  Memory answers late, so they are fetched early into L2, and from there
+ * into L1 just before their turn where that holds two tiles: no hardware sees what comes next in so many rows. */
+typedef struct tile_soon { const uint8_t *far, *near; } tile_soon;
+
+static inline tile_soon tile_soon_at(tile_soon s, size_t bytes)
+{
+    return (tile_soon){s.far ? s.far + bytes : NULL, s.near ? s.near + bytes : NULL};
+}
+
+/* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.  Asks for the weights at `soon`. */
 typedef void (*tile_direct)(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep,
-                         size_t ahead, float *out);
+                         tile_soon soon, float *out);
 
 typedef struct tile_type {
     dtype   type;
@@ -66,13 +85,16 @@ typedef struct tile_type {
     void  (*unpack)(const struct tile_type *tt, const uint8_t *w, size_t stride, int groups, tile_panel *p);
     /* acc[t][row] += product, t < nt <= SIMD_NT or nt == TILE_NT; nt 0: two panels and SIMD_PAIR_NT tokens */
     void  (*micro)(const tile_panel *p, int groups, const kern_q8 *x, size_t x_bytes, int nt, const tile_prep *prep, float *acc);
-    const tile_direct *direct;          /* [DIRECT_T] by number of tokens; NULL: always panels */
+    const tile_direct *direct;          /* [DIRECT_T] by number of tokens, then [FEW_STEPS]; NULL: always panels */
 } tile_type;
 
 typedef struct tile_scratch {
     tile_panel panel[TILE_BLOCK];
     tile_prep  prep;
-    direct_prep   direct_prep[DIRECT_PREP];
+    union {
+        direct_prep direct_prep[DIRECT_PREP];
+        few_prep    few_prep[FEW_PREP];
+    };
     float      acc[TILE_BLOCK][TILE_T][TILE_R];
     uint8_t    few[TILE_R][512];  /* one chunk of fewer than TILE_R rows */
 } tile_scratch;
@@ -202,30 +224,80 @@ static inline void tile_prefetch(const uint8_t *p, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
+static inline void tile_prepare_chunk(const tile_type *tt, const kern_q8 *x, direct_prep *prep)
+{
+    int codes = tt->type == DTYPE_Q8_0 ? 32 : 16;
+    tile_sums(tt, x, prep->init, prep->sx);
+    for (int i = 0; i < 16; i++) {           /* of group i / 2; nibbles: of both halves */
+        int s = -((i / 2 + 1) * tt->bytes / 8) & 3;
+        const int8_t *q = x->q + i / 2 * 32 + i % 2 * (32 - codes);
+        prep->split[i] = load_u32(q + codes - 4) >> 8 * s | (s ? load_u32(q) << (32 - 8 * s) : 0);
+    }
+}
+
 /* What the products without panels read, [token][chunk]. */
 static void tile_prepare_direct(const tile_type *tt, const char *x, size_t x_bytes, int nt, int64_t chunks, direct_prep *prep)
 {
     for (int t = 0; t < nt; t++)
-        for (int64_t c = 0; c < chunks; c++, prep++) {
-            const kern_q8 *v = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;
-            tile_sums(tt, v, prep->init, prep->sx);
-            int codes = tt->type == DTYPE_Q8_0 ? 32 : 16;
-            for (int i = 0; i < 16; i++) {           /* of group i / 2; nibbles: of both halves */
-                int s = -((i / 2 + 1) * tt->bytes / 8) & 3;
-                const int8_t *q = v->q + i / 2 * 32 + i % 2 * (32 - codes);
-                for (int k = 0; k < 4; k++) ((int8_t *)&prep->split[i])[k] = k < 4 - s ? q[codes - 4 + s + k] : q[k - (4 - s)];
-            }
-        }
+        for (int64_t c = 0; c < chunks; c++, prep++)
+            tile_prepare_chunk(tt, (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c, prep);
 }
 
-/* Rows [r0, r0 + n) of w against tokens [0, T), T <= TILE_T, into acc.  direct: without panels, but for a last piece
- * of fewer than 256 columns. */
-static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, int tiles, int few, int64_t cols,
-                      const char *x, size_t x_bytes, int64_t T, bool more, bool direct, tile_scratch *s)
+/* T tokens in equal parts, each a step of 4, 6 .. SIMD_FEW tokens. */
+typedef struct few_part { int first, tokens, step; } few_part;
+
+static inline int few_parts(int T) { return (T + SIMD_FEW - 1) / SIMD_FEW; }
+static inline few_part few_part_at(int T, int i)
 {
-    size_t ahead = (size_t)tiles * TILE_R * row_bytes;
+    int most = (T + few_parts(T) - 1) / few_parts(T), tokens = MIN(most, T - i * most);
+    return (few_part){i * most, tokens, MAX((tokens + 1) / 2 * 2, 4)};
+}
+/* Tokens of all steps before part i. */
+static inline int few_before(int T, int i) { return i * few_part_at(T, 0).step; }
+
+/* As tile_prepare_direct, [part][chunk][token]; the last token of a part fills its step. */
+static void tile_prepare_few(const tile_type *tt, const char *x, size_t x_bytes, int T, int64_t chunks, few_prep *prep)
+{
+    for (int i = 0; i < few_parts(T); i++) {
+        few_part f = few_part_at(T, i);
+        for (int64_t c = 0; c < chunks; c++)
+            for (int t = 0; t < f.step; t++, prep++) {
+                prep->x = ((const kern_q8 *)(const void *)(x + (size_t)(f.first + MIN(t, f.tokens - 1)) * x_bytes))[c];
+                tile_prepare_chunk(tt, &prep->x, &prep->p);
+            }
+    }
+}
+
+/* A tile without panels.  Its weights come from memory for the first part of the tokens alone. */
+static void tile_row_direct(const tile_type *tt, const uint8_t *w, size_t row_bytes, int64_t chunks, const char *x, size_t x_bytes,
+                            int T, tile_soon soon, tile_scratch *s)
+{
+    if (T <= DIRECT_T) {
+        tt->direct[T - 1](w, row_bytes, chunks, x, x_bytes, s->direct_prep, soon, s->acc[0][0]);
+        return;
+    }
+    for (int i = 0; i < few_parts(T); i++) {
+        few_part f = few_part_at(T, i);
+        tt->direct[DIRECT_T + f.step / 2 - 2](w, row_bytes, chunks, (const char *)(s->few_prep + few_before(T, i) * chunks), 0, NULL, soon,
+                                              s->acc[0][f.first]);
+        soon = (tile_soon){NULL, NULL};
+    }
+}
+
+/* Whether T tokens go without panels. */
+static bool tile_is_direct(const tile_type *tt, int64_t rows, int64_t chunks, int64_t T)
+{
+    if (!tt->direct || rows < TILE_R || T > FEW_MOST) return false;
+    return T <= DIRECT_T ? chunks * T <= DIRECT_PREP : chunks * few_before((int)T, few_parts((int)T)) <= FEW_PREP;
+}
+
+/* Rows [r0, r0 + n) of w against tokens [0, T), T <= TILE_T, into acc.  soon: as many rows that are read later.
+ * direct: without panels, but for a last piece of fewer than 256 columns. */
+static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, int tiles, int few, int64_t cols,
+                      const char *x, size_t x_bytes, int64_t T, tile_soon soon, bool direct, tile_scratch *s)
+{
     int64_t c = direct ? cols / 256 : 0;
-    if (direct) tt->direct[T - 1](w, row_bytes, c, x, x_bytes, s->direct_prep, more ? ahead : 0, s->acc[0][0]);
+    if (direct) tile_row_direct(tt, w, row_bytes, c, x, x_bytes, (int)T, soon, s);
     else for (int i = 0; i < tiles; i++) memset(s->acc[i], 0, sizeof s->acc[i][0] * (size_t)T);
     for (; c * 256 < cols; c++) {
         int groups = (int)(MIN(cols - c * 256, 256) / 32);
@@ -237,7 +309,7 @@ static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, i
             stride = sizeof s->few[0];
         }
         for (int i = 0; i < tiles; i++) tt->unpack(tt, p + (size_t)(i * TILE_R) * stride, stride, groups, &s->panel[i]);
-        if (more) tile_prefetch(w + ahead + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
+        if (soon.far) tile_prefetch(soon.far + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
         for (int64_t t = 0; t < T;) {
             /* Two panels at a time share the loads of activations, but need the registers of more tokens. */
             bool all = SIMD_TILES && T - t >= TILE_WIDE_T;
@@ -252,26 +324,51 @@ static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, i
     }
 }
 
+/* The product's rows, and those that follow them somewhere else. */
+typedef struct tile_walk {
+    const uint8_t *w, *next;      /* next: or NULL */
+    size_t row_bytes;
+    int64_t rows, lead;           /* lead: tiles from the one that is multiplied to the one that is fetched */
+} tile_walk;
+
+/* `tiles` tiles that begin `lead` tiles after the one at row r; NULL where nothing follows. */
+static const uint8_t *tile_later(const tile_walk *k, int64_t r, int64_t lead, int tiles)
+{
+    int64_t whole = k->rows / TILE_R * TILE_R;
+    r += lead * TILE_R;
+    if (r + tiles * TILE_R <= k->rows) return k->w + (size_t)r * k->row_bytes;
+    return k->next && r >= whole ? k->next + (size_t)(r - whole) * k->row_bytes : NULL;
+}
+
+static tile_soon tile_wanted(const tile_walk *k, int64_t r, int tiles, bool direct)
+{
+    bool near = direct && k->row_bytes * TILE_R <= TILE_NEAR;
+    return (tile_soon){tile_later(k, r, k->lead, tiles), near ? tile_later(k, r, 1, 1) : NULL};
+}
+
 static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes,
-                     int64_t T, float *y, int64_t y_stride, void *scratch)
+                     int64_t T, float *y, int64_t y_stride, const void *next, void *scratch)
 {
     tile_scratch *s = (void *)align_up((size_t)(uintptr_t)scratch, 64);
-    int64_t wide = T >= 4 ? TILE_BLOCK : 1, chunks = cols / 256;
-    bool direct = tt->direct && T <= DIRECT_T && rows >= TILE_R && chunks * T <= DIRECT_PREP;
-    if (direct) tile_prepare_direct(tt, x, x_bytes, (int)T, chunks, s->direct_prep);
+    int64_t chunks = cols / 256;
+    bool direct = tile_is_direct(tt, rows, chunks, T);
+    int64_t wide = direct || T <= DIRECT_T ? 1 : TILE_BLOCK;
+    if (direct && T > DIRECT_T) tile_prepare_few(tt, x, x_bytes, (int)T, chunks, s->few_prep);
+    else if (direct) tile_prepare_direct(tt, x, x_bytes, (int)T, chunks, s->direct_prep);
+    tile_walk walk = {w, next, row_bytes, rows, direct ? MAX(TILE_AHEAD / (TILE_R * (int64_t)row_bytes), 1) : wide};
     if (T >= TILE_WIDE_T) simd_tiles_begin();
     for (int64_t t0 = 0; t0 < T; t0 += TILE_T) {
         int64_t nt = MIN(T - t0, TILE_T);
-        for (int64_t r = 0, next; r < rows; r = next) {
+        for (int64_t r = 0, end; r < rows; r = end) {
             /* Whole blocks of tiles, then single tiles; the last tile starts early, so that it is full. */
-            int tiles = (int)(rows - r >= wide * TILE_R ? wide : 1), few = rows < TILE_R ? (int)rows : 0;
-            if (!few && rows - r < TILE_R) r = rows - TILE_R;
-            next = r + (int64_t)tiles * TILE_R;
-            tile_rows(tt, (const uint8_t *)w + (size_t)r * row_bytes, row_bytes, tiles, few, cols,
-                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, next + (int64_t)tiles * TILE_R <= rows, direct, s);
+            int tiles = (int)(rows - r >= wide * TILE_R ? wide : 1), less = rows < TILE_R ? (int)rows : 0;
+            if (!less && rows - r < TILE_R) r = rows - TILE_R;
+            end = r + (int64_t)tiles * TILE_R;
+            tile_rows(tt, (const uint8_t *)w + (size_t)r * row_bytes, row_bytes, tiles, less, cols,
+                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, tile_wanted(&walk, r, tiles, direct), direct, s);
             for (int64_t t = 0; t < nt; t++)
                 for (int i = 0; i < tiles; i++)
-                    memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(few ? few : TILE_R) * sizeof(float));
+                    memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(less ? less : TILE_R) * sizeof(float));
         }
     }
     if (T >= TILE_WIDE_T) simd_tiles_end();

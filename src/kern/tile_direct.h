@@ -26,9 +26,19 @@ INLINE void direct_dot(simd_i *isum, simd_i *part, simd_i code, const void *x, i
 }
 
 typedef struct direct_in {
-    const kern_q8 *x[DIRECT_T];
-    const direct_prep *prep[DIRECT_T];
+    const kern_q8 *x[SIMD_FEW];
+    const direct_prep *prep[SIMD_FEW];
+    tile_soon soon;               /* as many bytes as 256 columns of a tile have */
 } direct_in;
+
+/* Asks for part i of n of what is wanted soon.  All at once, requests would be dropped, and this tile's loads would wait. */
+INLINE void direct_ask(const direct_in *in, int bytes, int i, int n)
+{
+    const int lines = (bytes * TILE_R + 63) / 64;
+    const int first = lines * i / n, end = lines * (i + 1) / n;
+    if (in->soon.far) for (int line = first; line < end; line++) __builtin_prefetch(in->soon.far + 64 * line, 0, 2);
+    if (in->soon.near) for (int line = first; line < end; line++) __builtin_prefetch(in->soon.near + 64 * line, 0, 3);
+}
 
 #define EACH_T UNROLL for (int t = 0; t < nt; t++)
 
@@ -45,8 +55,8 @@ typedef struct direct_form {
 
 /* One dword of every row: four codes, or eight in nibbles (low ones first, high ones 16 columns later).  x[t] and y[t]
  * are their activations. */
-INLINE void direct_dword(const direct_form f, int nt, simd_i v, simd_i table, simd_i fifth, int s, simd_i isum[DIRECT_T],
-                         simd_i part[DIRECT_T], const void *const x[DIRECT_T], const void *const y[DIRECT_T])
+INLINE void direct_dword(const direct_form f, int nt, simd_i v, simd_i table, simd_i fifth, int s, simd_i isum[SIMD_FEW],
+                         simd_i part[SIMD_FEW], const void *const x[SIMD_FEW], const void *const y[SIMD_FEW])
 {
     if (f.codes == 16) {
         simd_i low = low4(v), high = high4(v);
@@ -93,7 +103,7 @@ INLINE simd_i direct_fifth(int first, int s, const simd_i d[16])
 }
 
 /* 256 columns of a type of such a form. */
-INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
+INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[SIMD_FEW])
 {
     const int n = f.codes / 4;
     int ready = 0;                                   /* dwords read so far; the last 16 are kept */
@@ -101,6 +111,7 @@ INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, 
     simd_f d256 = simd_set1(0);
     if (f.values) table = simd_table16(f.values, SIMD_OFFSET(f.offset));
     UNROLL for (int g = 0; g < 8; g++) {
+        direct_ask(in, f.bytes, g, 8);
         const int end = f.head + (f.bytes - f.head) / 8 * (g + 1), codes = end - f.codes, s = (4 - codes % 4) % 4, k = (codes + s) / 4;
         UNROLL for (int need = 0; need < 4; need++)
             if (4 * ready < end) direct_read(w, stride, f.bytes, ready / 4, d), ready += 4;
@@ -109,12 +120,12 @@ INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, 
             head[1] = d[1];
             d256 = simd_from_f16(d[0]);
         }
-        simd_i isum[DIRECT_T], part[DIRECT_T], fifth = table;
+        simd_i isum[SIMD_FEW], part[SIMD_FEW], fifth = table;
         if (f.five) fifth = direct_fifth(codes - 4, s, d);
         EACH_T isum[t] = part[t] = simd_i_set1(in->prep[t]->init[g]);
         UNROLL for (int i = 0; i < n; i++) {
             simd_i v = d[(k + i) % 16];
-            const void *x[DIRECT_T], *y[DIRECT_T];
+            const void *x[SIMD_FEW], *y[SIMD_FEW];
             EACH_T x[t] = in->x[t]->q + 32 * g + 4 * i + s;
             EACH_T y[t] = (const int8_t *)x[t] + 16;
             if (s && i == n - 1) {
@@ -145,62 +156,79 @@ INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, 
     X(iq4_xs, IQ4_XS, 136, 8, 16, false, false, true, 128, 1, iq4_values) \
     X(mxfp4, MXFP4, 136, 0, 16, false, false, false, 12, 4, fp4_values)
 #define DIRECT_FORM(name, T_, ...)                                                                                        \
-    INLINE void direct_##name(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])         \
+    INLINE void direct_##name(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[SIMD_FEW])         \
     {                                                                                                                     \
         const direct_form f = {DTYPE_##T_, __VA_ARGS__};                                                                  \
         direct_groups(f, w, stride, nt, in, acc);                                                                         \
     }
 DIRECT_FORMS(DIRECT_FORM)
 
-/* Q4_K; five: Q5_K. */
-INLINE void direct_k45(bool five, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
+/* What stands before the codes of 256 columns: Q4_K; five: Q5_K. */
+typedef struct k45_head {
+    simd_f d, dmin;
+    simd_i sc[2], mn[2], fifth[8];
+} k45_head;
+
+INLINE k45_head k45_read(bool five, const uint8_t *w, size_t stride)
+{
+    k45_head h;
+    simd_i head[4];
+    simd_rows16(w, stride, head);
+    h.d = simd_from_f16(head[0]);
+    h.dmin = simd_from_f16(simd_i_srl(head[0], 16));
+    k_bytes(head, h.sc, h.mn);
+    if (five) {
+        simd_rows16(w + 16, stride, h.fifth);
+        simd_rows16(w + 32, stride, h.fifth + 4);
+    }
+    return h;
+}
+
+/* acc += the sums of group g, scaled, less their minimum. */
+INLINE void k45_add(const k45_head *h, int g, int nt, const direct_in *in, const simd_i isum[SIMD_FEW], simd_f acc[SIMD_FEW])
+{
+    simd_f scale = simd_mul(h->d, simd_from_i(byte_of(h->sc[g / 4], g % 4))), min = simd_mul(h->dmin, simd_from_i(byte_of(h->mn[g / 4], g % 4)));
+    EACH_T {
+        acc[t] = simd_fma(simd_mul(simd_from_i(isum[t]), scale), simd_set1(in->x[t]->d[g]), acc[t]);
+        acc[t] = simd_fnma(min, simd_set1(in->prep[t]->sx[g]), acc[t]);
+    }
+}
+
+INLINE void direct_k45(bool five, const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[SIMD_FEW])
 {
     const int depth = five ? 4 : 8;
-    simd_i head[4], fifth[8], sc[2], mn[2];
-    simd_rows16(w, stride, head);
-    simd_f d = simd_from_f16(head[0]), dmin = simd_from_f16(simd_i_srl(head[0], 16));
-    k_bytes(head, sc, mn);
-    if (five) {
-        simd_rows16(w + 16, stride, fifth);
-        simd_rows16(w + 32, stride, fifth + 4);
-    }
+    const k45_head h = k45_read(five, w, stride);
     UNROLL for (int i = 0; i < 4; i++) {             /* 32 bytes: groups 2i (low nibbles) and 2i + 1 */
-        simd_i isum[2][DIRECT_T], part[2][DIRECT_T];
+        simd_i isum[2][SIMD_FEW], part[2][SIMD_FEW];
         UNROLL for (int b = 0; b < 2; b++) EACH_T isum[b][t] = part[b][t] = simd_i_set1(0);
         UNROLL for (int k = 0; k < 2; k++) {
             simd_i q[4];
+            direct_ask(in, five ? 176 : 144, 2 * i + k, 8);
             simd_rows16(w + (five ? 48 : 16) + 32 * i + 16 * k, stride, q);
             UNROLL for (int j = 0; j < 4; j++) {
                 simd_i low = low4(q[j]), high = high4(q[j]);
                 if (five) {
-                    low = k5_bit(low, fifth[4 * k + j], 2 * i);
-                    high = k5_bit(high, fifth[4 * k + j], 2 * i + 1);
+                    low = k5_bit(low, h.fifth[4 * k + j], 2 * i);
+                    high = k5_bit(high, h.fifth[4 * k + j], 2 * i + 1);
                 }
                 EACH_T direct_dot(&isum[0][t], &part[0][t], low, in->x[t]->q + 64 * i + 16 * k + 4 * j, 4 * k + j, 8, false, depth);
                 EACH_T direct_dot(&isum[1][t], &part[1][t], high, in->x[t]->q + 64 * i + 32 + 16 * k + 4 * j, 4 * k + j, 8, false, depth);
             }
         }
-        UNROLL for (int b = 0; b < 2; b++) {
-            const int g = 2 * i + b;
-            simd_f scale = simd_mul(d, simd_from_i(byte_of(sc[g / 4], g % 4))), min = simd_mul(dmin, simd_from_i(byte_of(mn[g / 4], g % 4)));
-            EACH_T {
-                acc[t] = simd_fma(simd_mul(simd_from_i(isum[b][t]), scale), simd_set1(in->x[t]->d[g]), acc[t]);
-                acc[t] = simd_fnma(min, simd_set1(in->prep[t]->sx[g]), acc[t]);
-            }
-        }
+        UNROLL for (int b = 0; b < 2; b++) k45_add(&h, 2 * i + b, nt, in, isum[b], acc);
     }
 }
 
-INLINE void direct_q4_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T]) { direct_k45(false, w, stride, nt, in, acc); }
-INLINE void direct_q5_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T]) { direct_k45(true, w, stride, nt, in, acc); }
+INLINE void direct_q4_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[SIMD_FEW]) { direct_k45(false, w, stride, nt, in, acc); }
+INLINE void direct_q5_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[SIMD_FEW]) { direct_k45(true, w, stride, nt, in, acc); }
 
-INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[DIRECT_T])
+INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in *in, simd_f acc[SIMD_FEW])
 {
     simd_i scales[4];
     simd_f d = simd_from_f16(simd_rows4_high(w + 206, stride));
     simd_rows16(w + 192, stride, scales);
     UNROLL for (int half = 0; half < 2; half++) {
-        simd_f f[4][DIRECT_T];
+        simd_f f[4][SIMD_FEW];
         UNROLL for (int part = 0; part < 2; part++) {        /* columns 16 part .. 16 part + 15 of four groups */
             simd_i a[4], b[4], h[4];
             simd_rows16(w + 64 * half + 16 * part, stride, a);
@@ -208,7 +236,8 @@ INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in
             simd_rows16(w + 128 + 32 * half + 16 * part, stride, h);
             UNROLL for (int g = 0; g < 4; g++) {
                 const int k = 8 * half + 2 * g + part;       /* which 16 columns */
-                simd_i isum[DIRECT_T], sum16[DIRECT_T];
+                direct_ask(in, 210, 8 * half + 4 * part + g, 16);
+                simd_i isum[SIMD_FEW], sum16[SIMD_FEW];
                 EACH_T isum[t] = simd_i_set1(in->prep[t]->init[k]), sum16[t] = isum[t];
                 UNROLL for (int j = 0; j < 4; j++) {
                     simd_i v = g % 2 ? b[j] : a[j];
@@ -223,31 +252,22 @@ INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in
     }
 }
 
-/* acc[t][row] = products of `chunks` times 256 columns of TILE_R rows; asks for the `ahead`th byte from there on. */
+/* acc[t][row] = products of `chunks` times 256 columns of TILE_R rows; asks for as much of what is wanted soon. */
 #define DIRECT_STEP(kind, NT, BYTES)                                                                                         \
     static void kind##_##NT(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep, \
-                            size_t ahead, float *out)                                                                     \
+                            tile_soon soon, float *out)                                                                   \
     {                                                                                                                     \
-        simd_f acc[DIRECT_T];                                                                                                \
+        simd_f acc[SIMD_FEW];                                                                                                \
         UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_set1(0);                                                        \
         for (int64_t c = 0; c < chunks; c++) {                                                                            \
-            direct_in in;                                                                                                    \
+            direct_in in = {.soon = tile_soon_at(soon, (size_t)c * (BYTES * TILE_R))};                                       \
             UNROLL for (int t = 0; t < NT; t++) {                                                                         \
                 in.x[t] = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;                                   \
                 in.prep[t] = prep + t * chunks + c;                                                                       \
             }                                                                                                             \
-            if (ahead) tile_prefetch(w + ahead + (size_t)c * (BYTES * TILE_R), BYTES * TILE_R);                           \
             kind(w + (size_t)c * BYTES, stride, NT, &in, acc);                                                            \
         }                                                                                                                 \
         UNROLL for (int t = 0; t < NT; t++) simd_store(out + t * TILE_R, acc[t]);                                         \
     }
-#define DIRECT_KIND(kind, BYTES)                                                                                             \
-    DIRECT_STEP(kind, 1, BYTES) DIRECT_STEP(kind, 2, BYTES) DIRECT_STEP(kind, 3, BYTES)                                            \
-    static const tile_direct kind##_by[DIRECT_T] = {kind##_1, kind##_2, kind##_3};
-#define DIRECT_FORM_KIND(name, T_, bytes, ...) DIRECT_KIND(direct_##name, bytes)
-DIRECT_FORMS(DIRECT_FORM_KIND)
-DIRECT_KIND(direct_q4_k, 144)
-DIRECT_KIND(direct_q5_k, 176)
-DIRECT_KIND(direct_q6_k, 210)
 
 #endif

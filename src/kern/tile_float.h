@@ -67,9 +67,9 @@ SIMD_FN void float_mul(dtype type, const uint8_t *w, size_t row_bytes, int64_t r
 
 #define FLOAT_ENTRY(T_)                                                                                                  \
     static void mul_##T_(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T, \
-                         float *y, int64_t y_stride, void *scratch)                                                      \
+                         float *y, int64_t y_stride, const void *next, void *scratch)                                    \
     {                                                                                                                    \
-        (void)scratch;                                                                                                   \
+        (void)next, (void)scratch;                                                                                       \
         float_mul(DTYPE_##T_, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride);                                     \
     }
 FLOAT_ENTRY(F32)
@@ -78,9 +78,9 @@ FLOAT_ENTRY(BF16)
 
 static void tile_float_fill(kern *k, const char *family)
 {
-    k->fast[DTYPE_F32] = (kern_mul){KERN_ACT_F32, mul_F32};
-    k->fast[DTYPE_F16] = (kern_mul){KERN_ACT_F32, mul_F16};
-    k->fast[DTYPE_BF16] = (kern_mul){KERN_ACT_F32, mul_BF16};
+    k->fast[DTYPE_F32] = (kern_mul){.act = KERN_ACT_F32, .mul = mul_F32};
+    k->fast[DTYPE_F16] = (kern_mul){.act = KERN_ACT_F32, .mul = mul_F16};
+    k->fast[DTYPE_BF16] = (kern_mul){.act = KERN_ACT_F32, .mul = mul_BF16};
     k->family[DTYPE_F32] = k->family[DTYPE_F16] = k->family[DTYPE_BF16] = family;
 }
 

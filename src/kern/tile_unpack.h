@@ -307,6 +307,7 @@ static void unpack_by_row(const tile_type *tt, const uint8_t *w, size_t stride, 
 }
 
 #include "kern/tile_direct.h"
+#include "kern/tile_few.h"
 
 /* ---- the types ---------------------------------------------------------------------------------------------- */
 
@@ -358,16 +359,16 @@ TILE_MICRO(s16_1, 16, 0, 0, 1)
 
 #define TILE_ENTRY(T_, bytes_, offset_, group_, min_, unpack_, micro_, direct_)                                          \
     static void mul_##T_(const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T, \
-                         float *y, int64_t y_stride, void *scratch)                                                      \
+                         float *y, int64_t y_stride, const void *next, void *scratch)                                    \
     {                                                                                                                    \
         static const tile_type tt = {DTYPE_##T_, bytes_, offset_, group_, min_, unpack_, micro_, direct_};                \
-        tile_mul(&tt, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, scratch);                                    \
+        tile_mul(&tt, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, next, scratch);                              \
     }
 TILE_TYPES(TILE_ENTRY)
 
 static void tile_fill(kern *k, const char *family)
 {
-#define TILE_SET(T_, ...) k->fast[DTYPE_##T_] = (kern_mul){KERN_ACT_Q8, mul_##T_}; k->family[DTYPE_##T_] = family;
+#define TILE_SET(T_, ...) k->fast[DTYPE_##T_] = (kern_mul){.act = KERN_ACT_Q8, .mul = mul_##T_}; k->family[DTYPE_##T_] = family;
     TILE_TYPES(TILE_SET)
 }
 

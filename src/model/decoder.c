@@ -8,7 +8,7 @@
 
 dev_product decoder_product(const gemma_ctx *x, int32_t layer, gemma_linear which, const weight *w, const float *in, float *out)
 {
-    dev_product p = { .w = gemma_int_mat(w), .x = in, .x_stride = w->cols, .T = x->rows.T, .y = out, .y_stride = w->rows, .factor = 1 };
+    dev_product p = { .w = weight_mat(w), .x = in, .x_stride = w->cols, .T = x->rows.T, .y = out, .y_stride = w->rows, .factor = 1 };
     if (x->rows.any_adapter) {
         p.lora = gemma_adapter_find(x, layer, which, -1);
         p.adapter = x->rows.adapter;
@@ -22,7 +22,7 @@ static void embed(gemma_ctx *x, const gemma_row *rows)
 {
     const gemma_config *c = gemma_int_config(x);
     float scale = half_bf16_to_f32(half_f32_to_bf16(sqrtf((float)c->hidden)));
-    dev_mat w = gemma_int_mat(&x->m->weights.embed);
+    dev_mat w = weight_mat(&x->m->weights.embed);
     x->dev->op->embed(x->dev, &w, x->rows.ids, x->rows.T, scale * w.scale, x->b.x, c->hidden);
     for (int32_t t = 0; t < x->rows.T; t++)
         if (rows[t].embed) x->dev->op->upload(x->dev, x->b.x + (int64_t)t * c->hidden, rows[t].embed, (size_t)c->hidden * sizeof(float));
@@ -74,6 +74,12 @@ out:
     return st;
 }
 
+static void keep_input(gemma_ctx *x, int32_t layer)
+{
+    if (!x->b.inputs) return;
+    x->dev->op->store(x->dev, gemma_int_inputs_type(x), x->b.x, x->rows.T, gemma_int_config(x)->hidden, x->b.inputs + gemma_int_input_at(x, layer));
+}
+
 static status run_layer(gemma_ctx *x, int32_t layer, bool leave, err *e)
 {
     const gemma_config *c = gemma_int_config(x);
@@ -82,7 +88,7 @@ static status run_layer(gemma_ctx *x, int32_t layer, bool leave, err *e)
     dev *d = x->dev;
     int64_t H = c->hidden;
     TRY(weights_take(&x->m->weights, layer, &w, e));
-    if (x->b.inputs) d->op->copy(d, x->b.inputs + (int64_t)layer * x->o.row_max * H, x->b.x, (size_t)(x->rows.T * H) * sizeof(float));
+    keep_input(x, layer);
     attention_run(x, layer, w, leave);
     if (x->rows.T > 0) {
         gemma_int_tap_normed(x, layer, "attn_out", x->b.out, w->post_attn_norm);
@@ -97,7 +103,7 @@ out:
     return st;
 }
 
-status decoder_run(gemma_ctx *x, const gemma_row *rows, float *logits, err *e)
+status decoder_run(gemma_ctx *x, const gemma_row *rows, float *logits, float *hidden, err *e)
 {
     const gemma_config *c = gemma_int_config(x);
     status st = OK;
@@ -105,11 +111,10 @@ status decoder_run(gemma_ctx *x, const gemma_row *rows, float *logits, err *e)
     if (c->ple) ple_prepare(x);
     for (int32_t l = 0; l < c->layer_count && x->rows.T > 0; l++) {
         if (atomic_exchange(&x->interrupt, false)) FAIL(e, E_CANCELLED, "stopped\nthe step was interrupted");
-        TRY(run_layer(x, l, l == c->kv_layers - 1 && !x->o.no_cache, e));
+        TRY(run_layer(x, l, l == c->kv_layers - 1 && gemma_int_leaves(x), e));
     }
-    if (x->b.inputs)
-        x->dev->op->copy(x->dev, x->b.inputs + (int64_t)c->layer_count * x->o.row_max * c->hidden, x->b.x, (size_t)(x->rows.T * c->hidden) * sizeof(float));
-    if (x->rows.wanted > 0) head_run(x, logits);
+    keep_input(x, c->layer_count);
+    if (x->rows.wanted > 0) head_run(x, logits, hidden);
     TRY(x->dev->op->sync(x->dev, e));
 out:
     return st;

@@ -1,14 +1,34 @@
-/* Low-rank terms: one list per linear, with one entry for each adapter. */
-#include <string.h>
-
+/* Low-rank terms: one list per linear, with the entries of all attached adapters. */
 #include "base/bits.h"
+#include "base/hash.h"
 #include "model/gemma_int.h"
 
-static const weight *linear_of(const gemma *m, int32_t layer, gemma_linear which)
+typedef struct term {
+    gemma_term is;
+    size_t place;
+    dev_lora lora;
+    struct term *next;
+} term;
+
+struct gemma_adapter {
+    const gemma *m;
+    arena memory;                    /* base NULL: measuring */
+    term *first, **last;
+    int32_t count, rank;
+    int32_t id;                      /* of the rows that use it */
+    struct gemma_adapter *next;      /* in the context's list */
+};
+
+/* ---- places -------------------------------------------------------------------------------------- */
+
+const weight *gemma_adapter_weight(const gemma *m, int32_t layer, gemma_linear which)
 {
     const weights *w = &m->weights;
-    if (which == GEMMA_PLE_MODEL_PROJ) return layer == -1 ? &w->ple_model_proj : NULL;
-    if (which == GEMMA_HEAD) return layer == -1 ? &w->head : NULL;
+    if ((int)which < 0 || which >= GEMMA_LINEAR_COUNT) return NULL;
+    if (which == GEMMA_PLE_MODEL_PROJ || which == GEMMA_HEAD) {
+        const weight *top = which == GEMMA_HEAD ? &w->head : &w->ple_model_proj;
+        return layer == -1 && weight_has(top) ? top : NULL;
+    }
     if (layer < 0 || layer >= m->config.layer_count) return NULL;
     const layer_weights *l = &w->layers[layer];
     const weight *by[GEMMA_LINEAR_COUNT] = {
@@ -16,106 +36,149 @@ static const weight *linear_of(const gemma *m, int32_t layer, gemma_linear which
         [GEMMA_DOWN] = &l->down, [GEMMA_ROUTER] = &l->router, [GEMMA_EXPERT_GATE] = &l->gate_exps, [GEMMA_EXPERT_UP] = &l->up_exps,
         [GEMMA_EXPERT_DOWN] = &l->down_exps, [GEMMA_PLE_GATE] = &l->ple_gate, [GEMMA_PLE_PROJ] = &l->ple_proj,
     };
-    return (int)which >= 0 && which < GEMMA_LINEAR_COUNT ? by[which] : NULL;
+    return weight_has(by[which]) ? by[which] : NULL;
 }
 
 static bool is_expert(gemma_linear which) { return which >= GEMMA_EXPERT_GATE && which <= GEMMA_EXPERT_DOWN; }
 
-static void adapter_free(gemma_adapter *a)
+static size_t places_of_layer(const gemma *m) { return GEMMA_LINEAR_COUNT + 3 * (size_t)m->config.expert_count; }
+
+size_t gemma_adapter_places(const gemma *m) { return ((size_t)m->config.layer_count + 1) * places_of_layer(m); }
+
+static size_t place_of(const gemma *m, int32_t layer, gemma_linear which, int32_t expert)
+{
+    size_t in_layer = (size_t)which;
+    if (expert >= 0) in_layer = GEMMA_LINEAR_COUNT + (size_t)(which - GEMMA_EXPERT_GATE) * (size_t)m->config.expert_count + (size_t)expert;
+    return (size_t)(layer + 1) * places_of_layer(m) + in_layer;
+}
+
+/* ---- one adapter --------------------------------------------------------------------------------- */
+
+status gemma_adapter_new(gemma_adapter **out, const gemma *m, size_t bytes, err *e)
+{
+    status st = OK;
+    gemma_adapter *a = mem_alloc(sizeof *a, MEM_WEIGHTS);
+    if (!a) FAIL(e, E_NOMEM, "could not make room for an adapter\nout of memory");
+    a->m = m;
+    a->last = &a->first;
+    if (bytes) TRY(arena_init(&a->memory, bytes, MEM_WEIGHTS, e));
+    *out = a;
+    a = NULL;
+out:
+    gemma_adapter_free(a);
+    return st;
+}
+
+void gemma_adapter_free(gemma_adapter *a)
 {
     if (!a) return;
-    mem_free((void *)(uintptr_t)a->lora.a);
-    mem_free((void *)(uintptr_t)a->lora.b);
+    arena_done(&a->memory);
     mem_free(a);
 }
 
-/* Entries of one linear are chained through lora.next, in front of which stands the linear's first adapter. */
-static gemma_adapter *find(const gemma_ctx *x, int32_t layer, gemma_linear which, int32_t expert)
+size_t gemma_adapter_bytes(const gemma_adapter *a) { return a->memory.used; }
+int32_t gemma_adapter_rank(const gemma_adapter *a) { return a->rank; }
+int32_t gemma_adapter_count(const gemma_adapter *a) { return a->count; }
+
+status gemma_adapter_matrix(gemma_adapter *a, int64_t rows, int64_t cols, float **out, err *e)
 {
-    gemma_adapter *a = x->adapters;
-    while (a && !(a->layer == layer && a->which == which && a->expert == expert)) a = a->next;
-    return a;
+    int64_t n = 0;
+    if (rows < 0 || cols < 0 || !mul_i64(rows, cols, &n)) return err_set(e, E_NOMEM, "could not make room for an adapter\nit is too large");
+    return arena_take(&a->memory, out, (size_t)n, sizeof **out, e);
 }
+
+status gemma_adapter_add(gemma_adapter *a, int32_t layer, gemma_linear which, int32_t expert, const float *down, const float *up,
+                         int32_t r, float scale, err *e)
+{
+    status st = OK;
+    term *t = NULL;
+    const weight *w = gemma_adapter_weight(a->m, layer, which);
+    if (!w) FAIL(e, E_ARG, "cannot use an adapter\nlayer %d of this model has no linear %d", layer, (int)which);
+    if (is_expert(which) ? expert < 0 || expert >= a->m->config.expert_count : expert != -1)
+        FAIL(e, E_ARG, "cannot use an adapter\nexpert %d does not fit linear %d of layer %d", expert, (int)which, layer);
+    if (r < 1) FAIL(e, E_ARG, "cannot use an adapter\nranks start at 1, and one is %d", r);
+    TRY(arena_array(&a->memory, &t, 1, e));
+    a->count++;
+    a->rank = MAX(a->rank, r);
+    if (!t) return OK;
+    *t = (term){ .is = { .layer = layer, .which = which, .expert = expert, .rank = r, .in = w->cols, .out = w->rows, .a = down, .b = up, .scale = scale },
+                 .place = place_of(a->m, layer, which, expert), .lora = { .rank = r, .a = down, .b = up, .scale = scale } };
+    *a->last = t;
+    a->last = &t->next;
+out:
+    return st;
+}
+
+status gemma_adapter_visit(const gemma_adapter *a, gemma_term_fn fn, void *user, err *e)
+{
+    status st = OK;
+    for (const term *t = a->first; t; t = t->next) TRY(fn(user, &t->is, e));
+out:
+    return st;
+}
+
+uint64_t gemma_adapter_hash(const gemma_adapter *a)
+{
+    uint64_t h = 0;
+    for (const term *t = a->first; t; t = t->next) {
+        uint64_t head[3] = { t->place, (uint64_t)t->lora.rank, 0 };
+        memcpy(&head[2], &t->lora.scale, sizeof t->lora.scale);
+        h = hash_bytes(head, sizeof head, h);
+        h = hash_bytes(t->lora.a, (size_t)(t->is.in * t->is.rank) * sizeof *t->lora.a, h);
+        h = hash_bytes(t->lora.b, (size_t)(t->is.out * t->is.rank) * sizeof *t->lora.b, h);
+    }
+    return h;
+}
+
+/* ---- attached ones ------------------------------------------------------------------------------- */
 
 const dev_lora *gemma_adapter_find(const gemma_ctx *x, int32_t layer, gemma_linear which, int32_t expert)
 {
-    const gemma_adapter *a = find(x, layer, which, expert);
-    return a ? &a->lora : NULL;
+    return x->lora[place_of(x->m, layer, which, expert)];
 }
 
 bool gemma_adapter_known(const gemma_ctx *x, int32_t id)
 {
     for (const gemma_adapter *a = x->adapters; a; a = a->next)
-        if (a->lora.adapter == id) return true;
+        if (a->id == id) return true;
     return false;
 }
 
-/* Entries of one linear stand together, so that `lora.next` of each but the last is the entry behind it. */
-static void link_terms(gemma_ctx *x)
+static void link_adapter(gemma_ctx *x, gemma_adapter *a)
 {
-    for (gemma_adapter *a = x->adapters; a; a = a->next) {
-        const gemma_adapter *n = a->next;
-        bool same = n && n->layer == a->layer && n->which == a->which && n->expert == a->expert;
-        a->lora.next = same ? &n->lora : NULL;
+    for (term *t = a->first; t; t = t->next) {
+        t->lora.adapter = a->id;
+        t->lora.next = x->lora[t->place];
+        x->lora[t->place] = &t->lora;
     }
 }
 
-static void remove_terms(gemma_ctx *x, int32_t id, const gemma_adapter *only)
+status gemma_adapter_attach(gemma_ctx *x, int32_t id, gemma_adapter *a, err *e)
 {
-    for (gemma_adapter **at = &x->adapters; *at;) {
-        gemma_adapter *a = *at;
-        bool match = a->lora.adapter == id && (!only || (a != only && a->layer == only->layer && a->which == only->which && a->expert == only->expert));
-        if (!match) {
-            at = &a->next;
-            continue;
-        }
-        *at = a->next;
-        adapter_free(a);
-    }
-}
-
-status gemma_adapter_set(gemma_ctx *x, int32_t id, int32_t layer, gemma_linear which, int32_t expert, const float *a, const float *b, int32_t r,
-                         float scale, err *e)
-{
-    status st = OK;
-    gemma_adapter *n = NULL;
-    float *ca = NULL, *cb = NULL;
-    const weight *w = linear_of(x->m, layer, which);
-    if (!w || !weight_has(w)) FAIL(e, E_ARG, "cannot set adapter %d\nlayer %d of this model has no linear %d", id, layer, (int)which);
-    if (is_expert(which) ? expert < 0 || expert >= x->m->config.expert_count : expert != -1)
-        FAIL(e, E_ARG, "cannot set adapter %d\nexpert %d does not fit linear %d of layer %d", id, expert, (int)which, layer);
-    if (id <= 0 || !a || !b || r < 1 || r > x->o.rank_max)
-        FAIL(e, E_ARG, "cannot set adapter %d\nids start at 1, and ranks go from 1 to %d, not %d", id, x->o.rank_max, r);
-    n = mem_alloc(sizeof *n, MEM_WEIGHTS);
-    ca = mem_array((size_t)r, (size_t)w->cols * sizeof *ca, MEM_WEIGHTS);
-    cb = mem_array((size_t)r, (size_t)w->rows * sizeof *cb, MEM_WEIGHTS);
-    if (!n || !ca || !cb) FAIL(e, E_NOMEM, "could not set adapter %d\nout of memory", id);
-    memcpy(ca, a, (size_t)r * (size_t)w->cols * sizeof *ca);
-    memcpy(cb, b, (size_t)r * (size_t)w->rows * sizeof *cb);
-    *n = (gemma_adapter){ .layer = layer, .which = which, .expert = expert, .lora = { .adapter = id, .rank = r, .a = ca, .b = cb, .scale = scale } };
-    gemma_adapter *first = find(x, layer, which, expert);
-    if (first) {
-        n->next = first->next;
-        first->next = n;
-    } else {
-        n->next = x->adapters;
-        x->adapters = n;
-    }
-    remove_terms(x, id, n);
-    link_terms(x);
-    n = NULL;
-    ca = cb = NULL;
-out:
-    mem_free(n);
-    mem_free(ca);
-    mem_free(cb);
-    return st;
+    if (id <= 0) return err_set(e, E_ARG, "cannot use an adapter as number %d\nids start at 1", id);
+    if (a->rank > x->o.rank_max) return err_set(e, E_ARG, "cannot use an adapter of rank %d\nranks go from 1 to %d", a->rank, x->o.rank_max);
+    gemma_adapter **at = &x->adapters;
+    while (*at) at = &(*at)->next;
+    a->id = id;
+    a->next = NULL;
+    *at = a;
+    link_adapter(x, a);
+    return OK;
 }
 
 void gemma_adapter_clear(gemma_ctx *x, int32_t id)
 {
-    remove_terms(x, id, NULL);
-    link_terms(x);
+    memset(x->lora, 0, gemma_adapter_places(x->m) * sizeof *x->lora);
+    for (gemma_adapter **at = &x->adapters; *at;) {
+        gemma_adapter *a = *at;
+        if (a->id != id) {
+            link_adapter(x, a);
+            at = &a->next;
+            continue;
+        }
+        *at = a->next;
+        gemma_adapter_free(a);
+    }
 }
 
 void gemma_adapter_free_all(gemma_ctx *x)
@@ -123,6 +186,6 @@ void gemma_adapter_free_all(gemma_ctx *x)
     while (x->adapters) {
         gemma_adapter *a = x->adapters;
         x->adapters = a->next;
-        adapter_free(a);
+        gemma_adapter_free(a);
     }
 }

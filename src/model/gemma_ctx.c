@@ -10,7 +10,8 @@ status gemma_ctx_choose(const gemma *m, gemma_ctx_opts *o, err *e)
 {
     status st = OK;
     const gemma_config *c = &m->config;
-    if (o->ctx < 0 || o->seq_max < 0 || o->row_max < 0 || o->logit_rows_max < 0 || o->threads < 0 || o->rank_max < 0)
+    if (o->ctx < 0 || o->seq_max < 0 || o->row_max < 0 || o->logit_rows_max < 0 || o->hidden_rows_max < 0 || o->threads < 0 || o->rank_max < 0 ||
+        o->pages < 0 || o->states < 0)
         FAIL(e, E_ARG, "cannot make a context\na size is negative");
     if (!o->ctx) o->ctx = MIN(c->context, 8192);
     if (!o->row_max) o->row_max = MIN(512, o->ctx);
@@ -18,10 +19,13 @@ status gemma_ctx_choose(const gemma *m, gemma_ctx_opts *o, err *e)
     if (!o->rank_max) o->rank_max = 64;
     if (!o->logit_rows_max) o->logit_rows_max = MIN((int64_t)o->seq_max + KV_TAKE_BACK, INT32_MAX);
     o->logit_rows_max = MIN(o->logit_rows_max, o->row_max);
+    o->hidden_rows_max = MIN(o->hidden_rows_max, o->row_max);
     if (o->ctx > c->context)
         FAIL(e, E_ARG, "cannot make a context of %d tokens\nthe model was made for at most %d\nAsk for a shorter context.", o->ctx, c->context);
     if (o->seq_max > 65536 || o->row_max > 1 << 20) FAIL(e, E_ARG, "cannot make a context\n%d sequences or %d rows are too many", o->seq_max, o->row_max);
     if ((int64_t)o->seq_max * (o->ctx / DEV_BLOCK + 1) > INT32_MAX / 2) FAIL(e, E_ARG, "cannot make a context\n%d sequences of %d tokens are too many", o->seq_max, o->ctx);
+    if (o->pages && o->pages < (o->ctx + DEV_BLOCK - 1) / DEV_BLOCK + o->seq_max)
+        FAIL(e, E_ARG, "cannot make a context\n%d pages of %d tokens do not hold %d tokens and a page for each sequence", o->pages, DEV_BLOCK, o->ctx);
     if (o->no_cache) o->kv_type = DTYPE_F32;
     if (o->kv_type == DTYPE_COUNT) o->kv_type = o->exact ? DTYPE_F32 : DTYPE_F16;
     if (o->kv_type != DTYPE_F32 && o->kv_type != DTYPE_F16 && o->kv_type != DTYPE_BF16 && o->kv_type != DTYPE_Q8_0)
@@ -45,10 +49,18 @@ typedef struct ctx_sizes {
     int64_t slots;              /* row_max * k */
 } ctx_sizes;
 
-/* Most rows that are left behind the keys and values of a layer: where no later layer makes any, only those that want logits. */
+/* Most rows that are left behind the keys and values of a layer: where no later layer makes any, only those of which something is wanted. */
 static int64_t rows_behind(const gemma_ctx *x, int32_t layer)
 {
-    return layer >= gemma_int_config(x)->kv_layers - 1 && !x->o.no_cache ? x->o.logit_rows_max : x->o.row_max;
+    return layer >= gemma_int_config(x)->kv_layers - 1 && gemma_int_leaves(x) ? MIN((int64_t)x->o.logit_rows_max + x->o.hidden_rows_max, x->o.row_max) : x->o.row_max;
+}
+
+/* Rows stay as long as in rows_behind, but the input of the layer where they leave is of all. */
+size_t gemma_int_input_at(const gemma_ctx *x, int32_t layer)
+{
+    int32_t all = MIN(layer, gemma_int_config(x)->kv_layers), rest = layer - all;
+    size_t row = dtype_row_bytes(gemma_int_inputs_type(x), gemma_int_config(x)->hidden);
+    return row * ((size_t)all * (size_t)x->o.row_max + (size_t)rest * (size_t)rows_behind(x, gemma_int_config(x)->layer_count - 1));
 }
 
 static ctx_sizes sizes_of(const gemma_ctx *x)
@@ -117,6 +129,8 @@ static status layout_rows(gemma_ctx *x, arena *a, err *e)
     size_t T = (size_t)x->o.row_max, spans = (size_t)(x->o.no_cache ? x->o.row_max : x->o.seq_max);
     TRY(arena_array(a, &r->ids, T, e));
     TRY(arena_array(a, &r->want, T, e));
+    TRY(arena_array(a, &r->logits_at, T, e));
+    TRY(arena_array(a, &r->hidden_at, T, e));
     TRY(arena_array(a, &r->adapter, T, e));
     TRY(arena_array(a, &r->full, T, e));
     TRY(arena_array(a, &r->sliding, T, e));
@@ -171,7 +185,7 @@ static status layout_bufs(gemma_ctx *x, arena *a, err *e)
     TRY(arena_array(a, &b->up, s.up, e));
     if (c->ple) TRY(arena_array(a, &b->ple, T * (size_t)c->ple * (size_t)c->layer_count, e));
     if (c->expert_count) TRY(layout_experts(x, a, e));
-    if (x->o.no_cache) TRY(arena_array(a, &b->inputs, ((size_t)c->layer_count + 1) * T * H, e));
+    if (x->o.no_cache) TRY(arena_take(a, &b->inputs, gemma_int_input_at(x, c->layer_count + 1), 1, e));
     TRY(arena_take(a, &work, x->dev->op->work_bytes(x->dev, &k), 1, e));
     if (work) x->dev->op->work_set(x->dev, &k, work);
 out:
@@ -191,12 +205,13 @@ static status layout(gemma_ctx *x, err *e)
     const gemma_config *c = gemma_int_config(x);
     status st = OK;
     kv_opts ko = { .type = x->o.kv_type, .ctx = x->o.ctx, .seq_max = x->o.seq_max, .row_max = x->o.row_max, .keep_k = x->o.keep_k, .no_cache = x->o.no_cache,
-                   .marks = x->o.marks };
+                   .pages = x->o.pages, .states = x->o.states };
     TRY(kv_layout(&x->cache, c, &ko, &x->kv_memory, &x->small, e));
     TRY(rope_layout(&x->rope_full, c, true, &x->small, e));
     TRY(rope_layout(&x->rope_sliding, c, false, &x->small, e));
     if (rebuilds_keys(x)) TRY(arena_array(&x->kv_memory, &x->key_rope, (size_t)x->o.ctx * 2 * (size_t)x->rope_full.pairs, e));
     TRY(layout_rows(x, &x->small, e));
+    TRY(arena_array(&x->small, &x->lora, gemma_adapter_places(x->m), e));
     if (c->expert_count) TRY(arena_array(&x->small, &x->experts_read, c->layer_count, e));
     TRY(layout_bufs(x, &x->memory, e));
 out:
@@ -268,6 +283,27 @@ out:
     return st;
 }
 
+status gemma_ctx_units(const gemma *m, const gemma_ctx_opts *o, uint64_t *page, uint64_t *state, err *e)
+{
+    enum { MANY = 64 };      /* so that rounding to whole cache lines does not count */
+    status st = OK;
+    gemma_bytes b[3] = { { 0 } };
+    gemma_ctx_opts with = *o;
+    with.seq_max = 1;
+    with.pages = with.states = 0;
+    TRY(gemma_ctx_choose(m, &with, e));
+    with.pages = with.ctx / DEV_BLOCK + 2;
+    TRY(gemma_ctx_new(NULL, m, &with, &b[0], e));
+    with.pages += MANY;
+    TRY(gemma_ctx_new(NULL, m, &with, &b[1], e));
+    with.states = MANY;
+    TRY(gemma_ctx_new(NULL, m, &with, &b[2], e));
+    *page = (b[1].kv - b[0].kv + MANY - 1) / MANY;
+    *state = (b[2].kv - b[1].kv + MANY - 1) / MANY;
+out:
+    return st;
+}
+
 void gemma_ctx_free(gemma_ctx *x)
 {
     if (!x) return;
@@ -277,6 +313,15 @@ void gemma_ctx_free(gemma_ctx *x)
     if (x->memory.base) arena_done(&x->memory);
     if (x->kv_memory.base) arena_done(&x->kv_memory);
     mem_free(x);
+}
+
+dev *gemma_ctx_device(gemma_ctx *x) { return x->dev; }
+
+gemma_spare gemma_ctx_spare(const gemma_ctx *x)
+{
+    const gemma_bufs *b = &x->b;
+    return (gemma_spare){ .x = b->x, .h = b->h, .out = b->out, .q = b->q, .att = b->att, .k = b->k, .v = b->v, .gate = b->gate, .up = b->up, .ple = b->ple,
+                          .dense = b->dense, .router = b->router, .slot_gate = b->slot_gate, .slot_up = b->slot_up, .slot_out = b->slot_out };
 }
 
 const gemma_ctx_opts *gemma_ctx_opts_used(const gemma_ctx *x) { return &x->o; }
@@ -291,10 +336,23 @@ uint64_t gemma_ctx_experts_read(const gemma_ctx *x, int32_t layer) { return x->e
 
 void gemma_ctx_interrupt(gemma_ctx *x) { atomic_store(&x->interrupt, true); }
 
-const float *gemma_ctx_layer_input(const gemma_ctx *x, int32_t layer)
+int32_t gemma_ctx_layer_rows(const gemma_ctx *x, int32_t layer)
 {
-    if (!x->b.inputs || !x->last_T || layer < 0 || layer > gemma_int_config(x)->layer_count) return NULL;
-    return x->b.inputs + (int64_t)layer * x->o.row_max * gemma_int_config(x)->hidden;
+    return layer >= gemma_int_config(x)->kv_layers && gemma_int_leaves(x) ? x->last_wanted : x->last_T;
+}
+
+status gemma_ctx_layer_input(gemma_ctx *x, int32_t layer, float *out, err *e)
+{
+    if (!x->b.inputs || !x->last_T || layer < 0 || layer > gemma_int_config(x)->layer_count)
+        return err_set(e, E_ARG, "cannot give the input of layer %d\nthere was no step that kept it", layer);
+    x->dev->op->load(x->dev, gemma_int_inputs_type(x), x->b.inputs + gemma_int_input_at(x, layer), gemma_ctx_layer_rows(x, layer), gemma_int_config(x)->hidden, out);
+    return x->dev->op->sync(x->dev, e);
+}
+
+void gemma_ctx_kv_room(const gemma_ctx *x, int32_t layer, float **k, float **v)
+{
+    *k = (float *)(void *)x->cache.layers[layer].k;
+    *v = (float *)(void *)x->cache.layers[layer].v;
 }
 
 status gemma_ctx_shared_kv(const gemma_ctx *x, int32_t layer, const float **k, const float **v, err *e)
@@ -304,7 +362,9 @@ status gemma_ctx_shared_kv(const gemma_ctx *x, int32_t layer, const float **k, c
     for (int32_t l = 0; l < c->layer_count; l++) shared |= l != layer && c->layers[l].kv_source == layer;
     if (!shared || !x->o.no_cache || !x->last_T)
         return err_set(e, E_ARG, "cannot give keys and values of layer %d\nno other layer reads them, or the context has a cache", layer);
-    *k = (const float *)(const void *)x->cache.layers[layer].k;
-    *v = (const float *)(const void *)x->cache.layers[layer].v;
+    float *keys, *values;
+    gemma_ctx_kv_room(x, layer, &keys, &values);
+    *k = keys;
+    *v = values;
     return OK;
 }

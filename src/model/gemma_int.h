@@ -9,19 +9,14 @@
 #include "model/kv.h"
 #include "model/rope.h"
 
-typedef struct gemma_adapter {       /* the terms of one linear, all adapters */
-    int32_t layer, expert;
-    gemma_linear which;
-    dev_lora lora;
-    struct gemma_adapter *next;      /* another linear */
-} gemma_adapter;
-
 /* What the active rows are; host memory, [row_max] each.  Rows that leave early are cut out of all of them. */
 typedef struct gemma_rows {
     int32_t T;
-    int32_t wanted;                  /* rows with want_logits */
+    int32_t wanted;                  /* rows of which logits or the last state are wanted */
+    int32_t logits, hidden;          /* how many of them want which */
     int32_t *ids;                    /* token, 0 for soft tokens (per-layer embeddings use <pad>) */
-    int32_t *want;                   /* [wanted] indices of the rows whose logits are wanted */
+    int32_t *want;                   /* [wanted] indices of these rows */
+    int32_t *logits_at, *hidden_at;  /* [logits], [hidden] places in `want` */
     int32_t *adapter;
     bool any_adapter;
     dev_attn_row *full, *sliding;    /* what each row sees, by kind of layer */
@@ -41,7 +36,7 @@ typedef struct gemma_bufs {          /* f32 on the device; T rows each */
     float *router;                   /* [T, E] */
     float *slot_gate, *slot_up;      /* [T*k, Fe] rows sorted by expert */
     float *slot_out;                 /* [T*k, H] */
-    float *inputs;                   /* [L+1][T, H] with no_cache */
+    uint8_t *inputs;                 /* [L+1][rows, H] with no_cache, of gemma_int_inputs_type */
     int32_t *ids, *slot;             /* [T*k] expert of (row, j), and its place in expert order */
     float *weight;                   /* [T*k] */
     int32_t *slot_row, *slot_adapter;/* [T*k] by place */
@@ -61,14 +56,22 @@ struct gemma_ctx {
     gemma_bufs b;
     dev_product *products;
     uint64_t *experts_read;          /* [L], NULL without experts */
-    gemma_adapter *adapters;
+    gemma_adapter *adapters;         /* in the order in which they came */
+    const dev_lora **lora;           /* [gemma_adapter_places] first term of each place, NULL: none */
     gemma_tap_fn tap;
     void *tap_user;
     atomic_bool interrupt;
-    int32_t last_T;                  /* of the newest step, for gemma_ctx_layer_input */
+    int32_t last_T, last_wanted;     /* of the newest step, for gemma_ctx_layer_input */
 };
 
 static inline const gemma_config *gemma_int_config(const gemma_ctx *x) { return &x->m->config; }
+
+/* Rows of which nothing is wanted go no further than they must. */
+static inline bool gemma_int_leaves(const gemma_ctx *x) { return !x->o.no_cache || x->o.leave; }
+
+static inline dtype gemma_int_inputs_type(const gemma_ctx *x) { return x->o.half_inputs ? DTYPE_BF16 : DTYPE_F32; }
+/* Where the input of a layer is kept; of layer L + 1: the end. */
+size_t gemma_int_input_at(const gemma_ctx *x, int32_t layer);
 
 static inline void gemma_int_tap(gemma_ctx *x, int32_t layer, const char *name, const float *data, int64_t width)
 {
@@ -84,24 +87,21 @@ static inline void gemma_int_tap_normed(gemma_ctx *x, int32_t layer, const char 
     gemma_int_tap(x, layer, name, x->b.h, H);
 }
 
-static inline dev_mat gemma_int_mat(const weight *w)
-{
-    return (dev_mat){ .data = w->data, .type = w->type, .rows = w->rows, .cols = w->cols, .row_bytes = w->row_bytes, .scale = w->scale };
-}
-
 /* The product of a weight with the active rows; fields may be changed before it runs. */
 dev_product decoder_product(const gemma_ctx *x, int32_t layer, gemma_linear which, const weight *w, const float *in, float *out);
 
-/* All rows of a prepared step: embedding to logits (NULL when none is wanted). */
-status decoder_run(gemma_ctx *x, const gemma_row *rows, float *logits, err *e);
-void   decoder_leave(gemma_ctx *x);               /* keeps only the rows whose logits are wanted */
+/* All rows of a prepared step: embedding to logits and last states (NULL when none is wanted). */
+status decoder_run(gemma_ctx *x, const gemma_row *rows, float *logits, float *hidden, err *e);
+void   decoder_leave(gemma_ctx *x);               /* keeps only the wanted rows */
 void   attention_run(gemma_ctx *x, int32_t layer, const layer_weights *w, bool leave);
 void   mlp_run(gemma_ctx *x, int32_t layer, const layer_weights *w, const float *in, float *out);
 status moe_run(gemma_ctx *x, int32_t layer, const layer_weights *w, err *e);
 void   ple_prepare(gemma_ctx *x);
 void   ple_run(gemma_ctx *x, int32_t layer, const layer_weights *w);
-void   head_run(gemma_ctx *x, float *logits);
+void   head_run(gemma_ctx *x, float *logits, float *hidden);
 
+/* Places of terms, experts apart: the length of gemma_ctx.lora. */
+size_t gemma_adapter_places(const gemma *m);
 /* The list for a linear, or NULL. */
 const dev_lora *gemma_adapter_find(const gemma_ctx *x, int32_t layer, gemma_linear which, int32_t expert);
 bool gemma_adapter_known(const gemma_ctx *x, int32_t id);

@@ -101,9 +101,11 @@ void gemma_close(gemma *m)
     mem_free(m);
 }
 
-status gemma_tokenizer_json(const gemma *m, json_t **out, err *e)
+status gemma_tokenizer_json(const gemma *m, json_t **out, err *e) { return gemma_folder_json(m, "tokenizer.json", out, e); }
+
+status gemma_folder_json(const gemma *m, const char *name, json_t **out, err *e)
 {
-    if (m->safetensors) return load_json(out, m->path, "tokenizer.json", TOKENIZER_BYTES_MAX, false, e);
+    if (m->safetensors) return load_json(out, m->path, name, TOKENIZER_BYTES_MAX, false, e);
     *out = NULL;
     return OK;
 }

@@ -27,19 +27,8 @@ int32_t gemma_seq_length(const gemma_ctx *x, int32_t seq)
 status gemma_seq_take_back(gemma_ctx *x, int32_t seq, int32_t n, err *e)
 {
     status st = check(x, seq, e);
-    return st != OK ? st : kv_take_back(&x->cache, x->dev, seq, n, e);
+    return st != OK ? st : kv_take_back(&x->cache, seq, n, e);
 }
-
-status gemma_seq_mark(gemma_ctx *x, int32_t seq, err *e)
-{
-    status st = check(x, seq, e);
-    if (st != OK) return st;
-    if (!x->o.marks) return err_set(e, E_ARG, "cannot mark a place in a sequence\nthis context has no room for marks");
-    kv_mark(&x->cache, seq);
-    return OK;
-}
-
-int32_t gemma_seq_marked(const gemma_ctx *x, int32_t seq) { return check(x, seq, NULL) == OK ? x->cache.seqs[seq].mark : 0; }
 
 status gemma_seq_fork(gemma_ctx *x, int32_t from, int32_t *to, err *e)
 {
@@ -65,5 +54,24 @@ status gemma_seq_load(gemma_ctx *x, const void *p, size_t n, int32_t *seq, err *
     /* The keys of K = V layers are rebuilt with angles of every stored position. */
     status st = kv_load(&x->cache, x->dev, p, n, seq, e);
     if (st == OK) gemma_step_angles(x, x->cache.seqs[*seq].length);
+    return st;
+}
+
+/* ---- prefixes ---- */
+
+int32_t gemma_pages_free(const gemma_ctx *x) { return x->cache.free_count; }
+int32_t gemma_pages_wanted(const gemma_ctx *x, int32_t seq, int32_t n) { return kv_pages_wanted(&x->cache, seq, n); }
+int32_t gemma_seq_page(const gemma_ctx *x, int32_t seq, int32_t i) { return x->cache.seqs[seq].table[i]; }
+void gemma_page_hold(gemma_ctx *x, int32_t page) { kv_page_hold(&x->cache, page); }
+void gemma_page_drop(gemma_ctx *x, int32_t page) { kv_page_drop(&x->cache, page); }
+void gemma_seq_share(gemma_ctx *x, int32_t seq, int32_t i, int32_t page) { kv_page_share(&x->cache, seq, i, page); }
+int32_t gemma_page_users(const gemma_ctx *x, int32_t page) { return x->cache.refs[page]; }
+int32_t gemma_state_save(gemma_ctx *x, int32_t state, int32_t seq, int32_t length) { return kv_state_save(&x->cache, x->dev, seq, length, state); }
+
+status gemma_seq_resume(gemma_ctx *x, const int32_t *pages, int32_t state, int32_t length, int32_t *seq, err *e)
+{
+    if (x->o.no_cache || state < 0 || state >= x->o.states) return err_set(e, E_ARG, "cannot go on behind %d tokens\nthere is no window state %d", length, state);
+    status st = kv_resume(&x->cache, x->dev, pages, state, length, seq, e);
+    if (st == OK) gemma_step_angles(x, length);
     return st;
 }

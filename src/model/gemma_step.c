@@ -105,23 +105,40 @@ static void angles(gemma_ctx *x, const gemma_row *rows, int32_t T)
     gemma_step_angles(x, longest);
 }
 
-static status prepare(gemma_ctx *x, const gemma_row *rows, int32_t T, const float *logits, err *e)
+/* The rows that stay to the end, and what is wanted of them. */
+static status choose_wanted(gemma_ctx *x, const gemma_row *rows, int32_t T, bool logits, bool hidden, err *e)
+{
+    status st = OK;
+    gemma_rows *r = &x->rows;
+    r->wanted = r->logits = r->hidden = 0;
+    for (int32_t t = 0; t < T; t++) {
+        if (rows[t].want_logits) r->logits_at[r->logits++] = r->wanted;
+        if (rows[t].want_hidden) r->hidden_at[r->hidden++] = r->wanted;
+        if (rows[t].want_logits || rows[t].want_hidden) r->want[r->wanted++] = t;
+    }
+    if (r->logits > x->o.logit_rows_max) FAIL(e, E_ARG, "cannot give logits of %d rows\nthis context gives at most %d at once", r->logits, x->o.logit_rows_max);
+    if (r->hidden > x->o.hidden_rows_max)
+        FAIL(e, E_ARG, "cannot give the last state of %d rows\nthis context gives at most %d at once", r->hidden, x->o.hidden_rows_max);
+    if (r->logits && !logits) FAIL(e, E_ARG, "cannot give logits\nthere is no room for them");
+    if (r->hidden && !hidden) FAIL(e, E_ARG, "cannot give last states\nthere is no room for them");
+out:
+    return st;
+}
+
+static status prepare(gemma_ctx *x, const gemma_row *rows, int32_t T, bool logits, bool hidden, err *e)
 {
     status st = OK;
     gemma_rows *r = &x->rows;
     if (!rows || T < 1 || T > x->o.row_max) FAIL(e, E_ARG, "cannot run a step of %d rows\nthis context takes 1 to %d at once", T, x->o.row_max);
     r->T = T;
-    r->wanted = 0;
     r->any_adapter = false;
     for (int32_t t = 0; t < T; t++) {
         TRY(check_row(x, rows, t, e));
         r->ids[t] = rows[t].embed ? 0 : rows[t].token;
         r->adapter[t] = rows[t].adapter;
         r->any_adapter |= rows[t].adapter != 0;
-        if (rows[t].want_logits) r->want[r->wanted++] = t;
     }
-    if (r->wanted > x->o.logit_rows_max) FAIL(e, E_ARG, "cannot give logits of %d rows\nthis context gives at most %d at once", r->wanted, x->o.logit_rows_max);
-    if (r->wanted && !logits) FAIL(e, E_ARG, "cannot give logits\nthere is no room for them");
+    TRY(choose_wanted(x, rows, T, logits, hidden, e));
     if (x->o.no_cache) TRY(place_uncached(x, rows, T, e));
     else TRY(place_cached(x, rows, T, e));
     TRY(masks(x, rows, T, e));
@@ -130,23 +147,38 @@ out:
     return st;
 }
 
-status gemma_step(gemma_ctx *x, const gemma_row *rows, int32_t T, float *logits, err *e)
+/* Enough for every sequence of the step, or nothing is touched. */
+static status check_pages(const gemma_ctx *x, err *e)
+{
+    int64_t wanted = 0;
+    for (int32_t s = 0; s < x->o.seq_max; s++)
+        if (x->rows.added[s]) wanted += kv_pages_wanted(&x->cache, s, x->rows.added[s]);
+    if (wanted <= x->cache.free_count) return OK;
+    return err_set(e, E_BUSY, "the cache is full\nthe step needs %lld pages of %d tokens, %d are free\nFree a sequence, or start with more pages.",
+                   (long long)wanted, DEV_BLOCK, x->cache.free_count);
+}
+
+status gemma_step(gemma_ctx *x, const gemma_row *rows, int32_t T, float *logits, err *e) { return gemma_step_hidden(x, rows, T, logits, NULL, e); }
+
+status gemma_step_hidden(gemma_ctx *x, const gemma_row *rows, int32_t T, float *logits, float *hidden, err *e)
 {
     status st = OK;
     x->last_T = 0;
-    TRY(prepare(x, rows, T, logits, e));
+    TRY(prepare(x, rows, T, logits != NULL, hidden != NULL, e));
     if (x->o.no_cache) {
-        TRY(decoder_run(x, rows, logits, e));
+        TRY(decoder_run(x, rows, logits, hidden, e));
         x->last_T = T;
+        x->last_wanted = x->rows.wanted;
         return OK;
     }
+    TRY(check_pages(x, e));
     for (int32_t s = 0; s < x->o.seq_max; s++) {
         if (!x->rows.added[s]) continue;
         kv_reserve(&x->cache, x->dev, s, x->rows.added[s]);
         x->rows.span_full[s] = kv_span(&x->cache, s, true);
         x->rows.span_sliding[s] = kv_span(&x->cache, s, false);
     }
-    st = decoder_run(x, rows, logits, e);
+    st = decoder_run(x, rows, logits, hidden, e);
     for (int32_t t = 0; t < T; t++) {       /* each row in turn, so that the last one leaves its image block */
         if (st == OK) kv_commit(&x->cache, rows[t].seq, 1, rows[t].block);
         else kv_drop(&x->cache, rows[t].seq);

@@ -35,7 +35,7 @@ out:
 static status layout_cached(kv *c, const gemma_layer_config *g, dev_kv *k, arena *a, err *e)
 {
     status st = OK;
-    size_t blocks = (size_t)c->o.seq_max * (size_t)(g->full ? c->pages_per_seq : c->ring_blocks);
+    size_t blocks = g->full ? (size_t)c->o.pages : (size_t)c->o.seq_max * (size_t)c->ring_blocks;
     k->head_bytes = DEV_BLOCK * k->row_bytes;
     k->block_bytes = (size_t)k->heads * k->head_bytes;
     if (!g->k_eq_v || c->o.keep_k) TRY(arena_take(a, &k->k, blocks, k->block_bytes, e));
@@ -61,14 +61,16 @@ status kv_layout(kv *c, const gemma_config *g, const kv_opts *o, arena *data, ar
     *c = (kv){ .o = *o, .config = g };
     c->pages_per_seq = (o->ctx + DEV_BLOCK - 1) / DEV_BLOCK;
     c->ring_blocks = (int32_t)MIN((int64_t)c->pages_per_seq, ((int64_t)g->window + KV_TAKE_BACK + o->row_max + DEV_BLOCK - 1) / DEV_BLOCK);
+    if (!o->pages) c->o.pages = o->seq_max * c->pages_per_seq;
     TRY(arena_array(small, &c->layers, g->layer_count, e));
     TRY(arena_array(small, &c->seqs, o->seq_max, e));
     if (o->no_cache) {
         TRY(arena_take(data, &scratch_k, uncached_scratch(c), 1, e));
         TRY(arena_take(data, &scratch_v, uncached_scratch(c), 1, e));
     } else {
-        TRY(arena_take(small, &c->refs, (size_t)o->seq_max * (size_t)c->pages_per_seq, sizeof *c->refs, e));
-        TRY(arena_take(small, &c->free_pages, (size_t)o->seq_max * (size_t)c->pages_per_seq, sizeof *c->free_pages, e));
+        TRY(arena_array(small, &c->refs, c->o.pages, e));
+        TRY(arena_array(small, &c->free_pages, c->o.pages, e));
+        TRY(arena_array(small, &c->states, o->states, e));
     }
     for (int32_t s = 0; s < o->seq_max; s++) {
         int32_t *table = NULL;
@@ -84,7 +86,7 @@ status kv_layout(kv *c, const gemma_config *g, const kv_opts *o, arena *data, ar
         }
         if (c->layers) c->layers[l] = owns(g, l) ? k : c->layers[gl->kv_source];
     }
-    TRY(arena_take(data, &c->marks, (size_t)o->seq_max, kv_mark_bytes(c), e));
+    if (!o->no_cache) TRY(arena_take(data, &c->state_rows, (size_t)o->states, kv_state_bytes(c), e));
 out:
     return st;
 }
@@ -92,7 +94,7 @@ out:
 void kv_start(kv *c)
 {
     if (c->o.no_cache) return;
-    c->free_count = c->o.seq_max * c->pages_per_seq;
+    c->free_count = c->o.pages;
     for (int32_t i = 0; i < c->free_count; i++) c->free_pages[i] = c->free_count - 1 - i;
 }
 
@@ -109,13 +111,23 @@ status kv_seq_new(kv *c, int32_t *seq, err *e)
     return err_set(e, E_BUSY, "could not start another sequence\nall %d places are taken\nFree a sequence, or start with more places.", c->o.seq_max);
 }
 
-static void page_give(kv *c, int32_t page)
+void kv_page_hold(kv *c, int32_t page) { c->refs[page]++; }
+
+void kv_page_drop(kv *c, int32_t page)
 {
     if (--c->refs[page] == 0) c->free_pages[c->free_count++] = page;
 }
 
-/* There is a page for every entry of every table, so one is always free when an entry is. */
-static int32_t page_take(kv *c)
+void kv_page_share(kv *c, int32_t seq, int32_t i, int32_t page)
+{
+    int32_t *at = &c->seqs[seq].table[i];
+    if (*at == page) return;
+    kv_page_hold(c, page);
+    kv_page_drop(c, *at);
+    *at = page;
+}
+
+int32_t kv_page_take(kv *c)
 {
     int32_t page = c->free_pages[--c->free_count];
     c->refs[page] = 1;
@@ -125,7 +137,7 @@ static int32_t page_take(kv *c)
 static void pages_cut(kv *c, kv_seq *s, int32_t tokens)
 {
     int32_t keep = (tokens + DEV_BLOCK - 1) / DEV_BLOCK;
-    while (s->pages > keep) page_give(c, s->table[--s->pages]);
+    while (s->pages > keep) kv_page_drop(c, s->table[--s->pages]);
 }
 
 void kv_seq_free(kv *c, int32_t seq)
@@ -147,18 +159,27 @@ static void page_copy(const kv *c, dev *d, int32_t from, int32_t to)
     }
 }
 
+/* The page that the next token goes to has other users: it must be copied first. */
+static bool writes_shared(const kv *c, const kv_seq *s) { return s->length % DEV_BLOCK && c->refs[s->table[s->length / DEV_BLOCK]] > 1; }
+
+int32_t kv_pages_wanted(const kv *c, int32_t seq, int32_t n)
+{
+    const kv_seq *s = &c->seqs[seq];
+    int64_t need = ((int64_t)s->length + n + DEV_BLOCK - 1) / DEV_BLOCK;
+    return (int32_t)MAX(need - s->pages, 0) + (n > 0 && writes_shared(c, s));
+}
+
 void kv_reserve(kv *c, dev *d, int32_t seq, int32_t n)
 {
     kv_seq *s = &c->seqs[seq];
     int32_t partial = s->length / DEV_BLOCK;
-    if (s->length % DEV_BLOCK && c->refs[s->table[partial]] > 1) {
-        int32_t page = page_take(c);
+    if (writes_shared(c, s)) {
+        int32_t page = kv_page_take(c);
         page_copy(c, d, s->table[partial], page);
-        page_give(c, s->table[partial]);
+        kv_page_drop(c, s->table[partial]);
         s->table[partial] = page;
     }
-    kv_mark_keep(c, d, seq, s->length + n);
-    while ((int64_t)s->pages * DEV_BLOCK < (int64_t)s->length + n) s->table[s->pages++] = page_take(c);
+    while ((int64_t)s->pages * DEV_BLOCK < (int64_t)s->length + n) s->table[s->pages++] = kv_page_take(c);
     s->high = MAX(s->high, s->length + n);
 }
 
@@ -172,16 +193,15 @@ void kv_drop(kv *c, int32_t seq) { pages_cut(c, &c->seqs[seq], c->seqs[seq].leng
 
 int32_t kv_ring_first(const kv *c, const kv_seq *s) { return MAX(s->oldest, s->high - c->ring_blocks * DEV_BLOCK); }
 
-status kv_take_back(kv *c, dev *d, int32_t seq, int32_t n, err *e)
+status kv_take_back(kv *c, int32_t seq, int32_t n, err *e)
 {
     kv_seq *s = &c->seqs[seq];
     if (n < 0 || n > s->length)
         return err_set(e, E_ARG, "cannot take back %d tokens\nthe sequence has %d", n, s->length);
     int32_t length = s->length - n;
-    if (MAX(0, length - c->config->window + 1) < kv_ring_first(c, s) && !kv_mark_return(c, d, seq, length))
+    if (MAX(0, length - c->config->window + 1) < kv_ring_first(c, s))
         return err_set(e, E_ARG, "cannot take back %d tokens\nthe sliding windows have moved on; the last %d can always be taken back\nStart the sequence again.", n,
                        KV_TAKE_BACK);
-    if (length < s->mark) kv_mark_drop(c, seq);
     s->length = length;
     s->last_block = 0;
     pages_cut(c, s, length);
@@ -203,7 +223,6 @@ status kv_fork(kv *c, dev *d, int32_t from, int32_t *to, err *e)
     memcpy(table, a->table, (size_t)a->pages * sizeof *table);
     *b = *a;
     b->table = table;
-    kv_mark_drop(c, *to);
     for (int32_t i = 0; i < b->pages; i++) c->refs[table[i]]++;
     for (int32_t l = 0; l < c->config->layer_count; l++) {
         const dev_kv *k = &c->layers[l];

@@ -16,7 +16,7 @@ typedef struct kv_header {
 
 static const uint8_t kv_magic[8] = { 'F', 'A', 'C', 'E', 'T', 'K', 'V', '1' };
 
-static uint64_t fingerprint(const kv *c)
+uint64_t kv_fingerprint(const kv *c)
 {
     uint64_t h = 0;
     int32_t head[] = { (int32_t)c->o.type, c->config->layer_count, c->config->hidden, c->config->window, c->o.keep_k };
@@ -76,7 +76,7 @@ static void move_rows(const kv *c, dev *d, int32_t seq, int32_t oldest, uint8_t 
 void kv_save(const kv *c, dev *d, int32_t seq, uint8_t *out)
 {
     const kv_seq *s = &c->seqs[seq];
-    kv_header h = { .model = fingerprint(c), .length = s->length, .oldest = MAX(oldest_saved(c, s), 0), .last_block = s->last_block };
+    kv_header h = { .model = kv_fingerprint(c), .length = s->length, .oldest = MAX(oldest_saved(c, s), 0), .last_block = s->last_block };
     size_t n = kv_save_bytes(c, seq) - sizeof(uint64_t);
     memcpy(h.magic, kv_magic, sizeof h.magic);
     memcpy(out, &h, sizeof h);
@@ -92,12 +92,13 @@ status kv_load(kv *c, dev *d, const uint8_t *p, size_t n, int32_t *seq, err *e)
     if (n < sizeof h + sizeof(uint64_t)) FAIL(e, E_FORMAT, "%s\n%zu bytes are too few", cannot, n);
     memcpy(&h, p, sizeof h);
     if (memcmp(h.magic, kv_magic, sizeof h.magic) != 0) FAIL(e, E_FORMAT, "%s\nit does not begin with FACETKV1", cannot);
-    if (h.model != fingerprint(c)) FAIL(e, E_ARG, "%s\nit was made with another model or another cache type", cannot);
+    if (h.model != kv_fingerprint(c)) FAIL(e, E_ARG, "%s\nit was made with another model or another cache type", cannot);
     if (h.length < 0 || h.oldest < 0 || h.oldest > h.length || h.last_block < 0) FAIL(e, E_FORMAT, "%s\nits header is damaged", cannot);
     if (h.length > c->o.ctx) FAIL(e, E_ARG, "%s\nit has %d tokens, the context holds %d\nStart with a longer context.", cannot, h.length, c->o.ctx);
     if (h.oldest > MAX(0, h.length - c->config->window + 1)) FAIL(e, E_FORMAT, "%s\nits window is incomplete", cannot);
     if (n != sizeof h + rows_bytes(c, h.length, h.oldest) + sizeof(uint64_t)) FAIL(e, E_FORMAT, "%s\nits length is wrong", cannot);
     if (load_u64(p + n - 8) != hash_bytes(p, n - 8, 0)) FAIL(e, E_FORMAT, "%s\nthe checksum is wrong", cannot);
+    if ((h.length + DEV_BLOCK - 1) / DEV_BLOCK > c->free_count) FAIL(e, E_BUSY, "%s\nthe cache is full", cannot);
     TRY(kv_seq_new(c, seq, e));
     kv_reserve(c, d, *seq, h.length);
     kv_commit(c, *seq, h.length, h.last_block);

@@ -43,15 +43,15 @@ static status expert_products(gemma_ctx *x, int32_t layer, const float *in, bool
         TRY(weights_take_expert(&x->m->weights, layer, i, &m, e));
         dev_product *p = &x->products[*count];
         if (down) {
-            p[0] = (dev_product){ .w = gemma_int_mat(&m.down), .x = b->slot_gate + at * Fe, .x_stride = Fe, .T = n, .y = b->slot_out + at * H, .y_stride = H, .factor = 1 };
+            p[0] = (dev_product){ .w = weight_mat(&m.down), .x = b->slot_gate + at * Fe, .x_stride = Fe, .T = n, .y = b->slot_out + at * H, .y_stride = H, .factor = 1 };
             expert_adapter(x, layer, GEMMA_EXPERT_DOWN, i, p);
             *count += 1;
             continue;
         }
         /* A single row is everybody's input: without a list it is packed once. */
         const int32_t *rows = x->rows.T > 1 ? b->slot_row + at : NULL;
-        p[0] = (dev_product){ .w = gemma_int_mat(&m.gate), .x = in, .x_stride = H, .rows = rows, .T = n, .y = b->slot_gate + at * Fe, .y_stride = Fe, .factor = 1 };
-        p[1] = (dev_product){ .w = gemma_int_mat(&m.up), .x = in, .x_stride = H, .rows = rows, .T = n, .y = b->slot_up + at * Fe, .y_stride = Fe, .factor = 1 };
+        p[0] = (dev_product){ .w = weight_mat(&m.gate), .x = in, .x_stride = H, .rows = rows, .T = n, .y = b->slot_gate + at * Fe, .y_stride = Fe, .factor = 1 };
+        p[1] = (dev_product){ .w = weight_mat(&m.up), .x = in, .x_stride = H, .rows = rows, .T = n, .y = b->slot_up + at * Fe, .y_stride = Fe, .factor = 1 };
         expert_adapter(x, layer, GEMMA_EXPERT_GATE, i, &p[0]);
         expert_adapter(x, layer, GEMMA_EXPERT_UP, i, &p[1]);
         *count += 2;

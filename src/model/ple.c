@@ -13,7 +13,7 @@ void ple_prepare(gemma_ctx *x)
     dev *d = x->dev;
     int64_t T = x->rows.T, wide = (int64_t)c->ple * c->layer_count;
     float scale = half_bf16_to_f32(half_f32_to_bf16(sqrtf((float)c->ple)));
-    dev_mat table = gemma_int_mat(&w->ple_embed);
+    dev_mat table = weight_mat(&w->ple_embed);
     d->op->embed(d, &table, x->rows.ids, T, scale * table.scale, x->b.ple, wide);
     float *context = x->b.gate;
     dev_product p = decoder_product(x, -1, GEMMA_PLE_MODEL_PROJ, &w->ple_model_proj, x->b.x, context);

@@ -287,3 +287,18 @@ status weights_take_expert(const weights *w, int32_t layer_index, int32_t expert
     *out = (expert_weights){ one_of(&l->gate_exps, expert), one_of(&l->up_exps, expert), one_of(&l->down_exps, expert) };
     return OK;
 }
+
+dtype weights_main_type(const weights *w, int32_t layer_count)
+{
+    uint64_t bytes[DTYPE_COUNT] = { 0 };
+    dtype most = DTYPE_F32;
+    for (int32_t l = 0; l < layer_count; l++) {
+        const layer_weights *lw = &w->layers[l];
+        const weight *all[] = { &lw->q, &lw->k, &lw->v, &lw->o, &lw->gate, &lw->up, &lw->down, &lw->gate_exps, &lw->up_exps, &lw->down_exps };
+        for (size_t i = 0; i < COUNT_OF(all); i++)
+            if (weight_has(all[i])) bytes[all[i]->type] += (uint64_t)all[i]->mats * (uint64_t)all[i]->rows * all[i]->row_bytes;
+    }
+    for (int t = 0; t < DTYPE_COUNT; t++)
+        if (bytes[t] > bytes[most]) most = (dtype)t;
+    return most;
+}

@@ -6,6 +6,7 @@
 #ifndef FC_MODEL_WEIGHTS_H
 #define FC_MODEL_WEIGHTS_H
 
+#include "dev/dev.h"
 #include "fmt/gguf.h"
 #include "fmt/safetensors.h"
 #include "model/gemma_config.h"
@@ -31,6 +32,12 @@ static inline const uint8_t *weight_row(const weight *w, int64_t mat, int64_t ro
 }
 /* The factor of products with matrix `mat`. */
 static inline float weight_scale(const weight *w, int64_t mat) { return w->scales ? w->scale * w->scales[mat] : w->scale; }
+
+/* A plain one (mats == 1) as the device takes it. */
+static inline dev_mat weight_mat(const weight *w)
+{
+    return (dev_mat){ .data = w->data, .type = w->type, .rows = w->rows, .cols = w->cols, .row_bytes = w->row_bytes, .scale = w->scale };
+}
 
 /* Norm vectors and other small float tensors are kept as f32 arrays (model lifetime). */
 typedef struct layer_weights {
@@ -78,6 +85,8 @@ typedef struct weights {
 status weights_from_gguf(weights *w, gemma_config *c, const gguf_file *g, err *e);
 status weights_from_safetensors(weights *w, const gemma_config *c, const st_file *s, err *e);
 void   weights_done(weights *w);
+/* The type that most bytes of the layers' matrices have. */
+dtype  weights_main_type(const weights *w, int32_t layer_count);
 
 /* The door to a layer: its tensors may be read between take and give.  Now they lie in the mapping and the door is always
  * open; a stream from disk would wait here. */

@@ -24,6 +24,7 @@ static const struct { const char *name; uint32_t bit, with; } levels[] = {
     { "bf16",   CPU_BF16,   CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 },
     { "amx",    CPU_AMX,    CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX },
     { "neon",   CPU_NEON,   CPU_REF | CPU_NEON },
+    { "i8mm",   CPU_I8MM,   CPU_REF | CPU_NEON | CPU_I8MM },
 };
 
 #if defined __x86_64__
@@ -63,16 +64,29 @@ static uint32_t isa_of_machine(void)
     return mask;
 }
 
+bool cpu_halves_vectors(void)
+{
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx || c != signature_AMD_ecx || d != signature_AMD_edx) return false;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
+    return (a >> 8 & 15) + (a >> 20 & 255) == 25;      /* base and extended family */
+}
+
 #elif defined __aarch64__
+
+bool cpu_halves_vectors(void) { return false; }
 
 static uint32_t isa_of_machine(void)
 {
-    enum { FPHP = 1 << 9, ASIMDHP = 1 << 10, ASIMDDP = 1 << 20 };
+    enum { FPHP = 1 << 9, ASIMDHP = 1 << 10, ASIMDDP = 1 << 20, I8MM = 1 << 13 };   /* the last in AT_HWCAP2 */
     unsigned long need = FPHP | ASIMDHP | ASIMDDP;
-    return CPU_REF | ((getauxval(AT_HWCAP) & need) == need ? CPU_NEON : 0u);
+    if ((getauxval(AT_HWCAP) & need) != need) return CPU_REF;
+    return CPU_REF | CPU_NEON | (getauxval(AT_HWCAP2) & I8MM ? CPU_I8MM : 0u);
 }
 
 #else
+
+bool cpu_halves_vectors(void) { return false; }
 
 static uint32_t isa_of_machine(void) { return CPU_REF; }
 
@@ -88,7 +102,7 @@ status cpu_isa_parse(const char *text, uint32_t *mask, err *e)
         size_t i = 0;
         while (i < COUNT_OF(levels) && !(strlen(levels[i].name) == part.n && strncasecmp(levels[i].name, part.p, part.n) == 0)) i++;
         if (i == COUNT_OF(levels))
-            return err_set(e, E_ARG, "unknown instruction set \"%.*s\"\nknown are ref, avx2, avxvnni, avx512, bf16, amx and neon",
+            return err_set(e, E_ARG, "unknown instruction set \"%.*s\"\nknown are ref, avx2, avxvnni, avx512, bf16, amx, neon and i8mm",
                            (int)MIN(part.n, (size_t)60), part.p ? part.p : "");
         m |= levels[i].with;
     }

@@ -16,7 +16,8 @@ typedef enum cpu_isa {
     CPU_BF16   = 8,        /* AVX-512 BF16 */
     CPU_AMX    = 16,       /* tiles, int8, bf16; granted by the kernel */
     CPU_NEON   = 32,       /* ARMv8.2 dotprod + fp16 */
-    CPU_AVXVNNI = 64       /* AVX-VNNI beside AVX2: client processors without AVX-512 */
+    CPU_AVXVNNI = 64,      /* AVX-VNNI beside AVX2: client processors without AVX-512 */
+    CPU_I8MM   = 128       /* int8 matrix products beside NEON: Neoverse V1, Apple M2 and newer */
 } cpu_isa;
 
 /* What this machine can run, lowered by the environment's FACET_ISA (a text for cpu_isa_parse; a mistake in
@@ -27,6 +28,8 @@ status cpu_isa_env(uint32_t *mask, err *e);   /* all bits when FACET_ISA is not 
 /* "ref", "avx2", "avx512", ... or a comma list of them -> mask of that level and all below it. */
 status cpu_isa_parse(const char *text, uint32_t *mask, err *e);
 void   cpu_isa_names(uint32_t mask, char *out, size_t cap);   /* "ref avx2 avx512 bf16" */
+/* Instructions of 512 bits take two turns: Zen 4 (AMD's family 25). */
+bool   cpu_halves_vectors(void);
 /* Threads worth starting: physical cores that the calling thread may use (affinity mask, cpuset), at most the limit of its
  * control groups (cpu.max of v2, cfs quota of v1; the tightest on the way up), rounded to nearest, at least 1. */
 int    cpu_cores(void);

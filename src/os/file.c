@@ -38,7 +38,8 @@ status file_map_open(file_map *out, const char *path, err *e)
         p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) { st = io_error(e, errno, "map file", path); goto out; }
     }
-    *out = (file_map){ .data = p, .size = (size_t)s.st_size };
+    *out = (file_map){ .data = p, .size = (size_t)s.st_size, .changed = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec,
+                        .device = (uint64_t)s.st_dev, .inode = (uint64_t)s.st_ino };
 out:
     close(fd);
     return st;
@@ -57,12 +58,32 @@ void file_map_want(const file_map *m, size_t offset, size_t n)
     madvise((void *)(uintptr_t)(m->data + start), MIN(n, m->size - offset) + offset - start, MADV_WILLNEED);
 }
 
+/* Whole pages only: what else lies in the first and the last one may still be wanted. */
+void file_map_drop(const void *p, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = align_up((uintptr_t)p, page), end = ((uintptr_t)p + n) & ~(page - 1);
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+bool file_map_is(const file_map *m, const char *path)
+{
+    struct stat s;
+    return m->data && stat(path, &s) == 0 && (uint64_t)s.st_dev == m->device && (uint64_t)s.st_ino == m->inode;
+}
+
 bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 bool file_is_dir(const char *path)
 {
     struct stat s;
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+bool file_is_regular(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
 int64_t file_size(const char *path)
@@ -146,6 +167,8 @@ out:
     if (st != OK) file_out_abort(f);
     return st;
 }
+
+status file_out_private(file_out *f, err *e) { return fchmod(f->fd, 0600) == 0 ? OK : io_error(e, errno, "write", f->path); }
 
 status file_out_write(file_out *f, const void *p, size_t n, err *e)
 {

@@ -8,16 +8,23 @@
 typedef struct file_map {
     const uint8_t *data;   /* NULL for an empty file */
     size_t size;
+    uint64_t device, inode;
+    int64_t changed;       /* nanoseconds since 1970 when it was last written to */
 } file_map;
 
 /* Maps a regular file read-only.  A file that shrinks while mapped is the caller's risk (SIGBUS). */
 status file_map_open(file_map *out, const char *path, err *e);
 void   file_map_close(file_map *m);
-/* Asks the kernel to read ahead / to drop a range. Hints only. */
+/* Asks the kernel to read ahead of a range. A hint only. */
 void   file_map_want(const file_map *m, size_t offset, size_t n);
+/* Bytes inside a mapping that will not be read again soon need no memory.  A hint only: they come back from the file. */
+void   file_map_drop(const void *p, size_t n);
+/* Whether path names this very file, under whatever name. */
+bool   file_map_is(const file_map *m, const char *path);
 
 bool   file_exists(const char *path);
 bool   file_is_dir(const char *path);
+bool   file_is_regular(const char *path);
 int64_t file_size(const char *path);   /* -1 when there is none */
 /* Whole file or stream (path "-": standard input) into b; b->max is the limit. */
 status file_read_all(buf *b, const char *path, err *e);
@@ -26,6 +33,7 @@ status file_read_all(buf *b, const char *path, err *e);
  * under the final name.  file_out_abort (also after an error) removes the temporary. */
 typedef struct file_out { int fd; char *path, *tmp; uint64_t written; } file_out;
 status file_out_begin(file_out *f, const char *path, err *e);
+status file_out_private(file_out *f, err *e);  /* nobody but the owner may read it: before anything is written */
 status file_out_write(file_out *f, const void *p, size_t n, err *e);
 status file_out_write_at(file_out *f, uint64_t offset, const void *p, size_t n, err *e);
 status file_out_commit(file_out *f, err *e);   /* flushes to disk, renames; f is empty afterwards */

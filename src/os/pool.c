@@ -19,7 +19,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -29,6 +28,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/cpu.h"
+#include "os/task.h"
 
 enum { THREADS_MAX = 256, ITEM_BITS = 40, NOWHERE = -1 };
 #define ITEM_MASK (((uint64_t)1 << ITEM_BITS) - 1)
@@ -37,7 +37,7 @@ enum { THREADS_MAX = 256, ITEM_BITS = 40, NOWHERE = -1 };
 
 typedef struct pool_worker {
     struct pool *pool;
-    pthread_t thread;
+    task task;
     int index;
     _Alignas(64) atomic_int cpu;              /* where it took its first item of this run; NOWHERE: it holds none */
     atomic_bool fetched;                      /* the caller has bound it to its own processor */
@@ -149,7 +149,7 @@ static void leave(const pool *p)
     bind_self(CPU_COUNT(&rest) ? &rest : &p->allowed);
 }
 
-static void *worker_main(void *arg)
+static void worker_main(void *arg)
 {
     pool_worker *w = arg;
     pool *p = w->pool;
@@ -166,14 +166,13 @@ static void *worker_main(void *arg)
         bound = true;
         leave(p);
     }
-    return NULL;
 }
 
 static double worker_seconds(const pool_worker *w)
 {
     clockid_t clock;
     struct timespec t;
-    if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &t) != 0) return -1;
+    if (pthread_getcpuclockid(w->task.thread, &clock) != 0 || clock_gettime(clock, &t) != 0) return -1;
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -192,7 +191,7 @@ static void fetch_stalled(pool *p)
         if (before[i] < 0 || atomic_load_explicit(&w->cpu, memory_order_relaxed) == NOWHERE) continue;
         if (worker_seconds(w) - before[i] > STALL_SECONDS / 4) continue;
         atomic_store(&w->fetched, true);
-        pthread_setaffinity_np(w->thread, sizeof here, &here);
+        pthread_setaffinity_np(w->task.thread, sizeof here, &here);
     }
 }
 
@@ -228,17 +227,6 @@ void pool_run(pool *p, int64_t n, pool_fn fn, void *ctx)
     wait_for_rest(p);
 }
 
-/* Workers take no signals: those belong to the program's own threads. */
-static int start_worker(pool_worker *w)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return failed;
-}
-
 status pool_new(pool **out, int threads, err *e)
 {
     status st = OK;
@@ -256,7 +244,7 @@ status pool_new(pool **out, int threads, err *e)
         p->worker[i].pool = p;
         p->worker[i].index = i;
         atomic_store(&p->worker[i].cpu, NOWHERE);
-        int failed = start_worker(&p->worker[i]);
+        int failed = task_start(&p->worker[i].task, worker_main, &p->worker[i]);
         if (failed) FAIL(e, E_NOMEM, "could not start %d threads\n%s\nAsk for fewer threads.", threads, strerror(failed));
         p->started = i;
     }
@@ -273,7 +261,7 @@ void pool_free(pool *p)
     atomic_store(&p->quit, true);
     atomic_fetch_add(&p->start_word, 1);
     futex_wake(&p->start_word, INT_MAX);
-    for (int i = 1; i <= p->started; i++) pthread_join(p->worker[i].thread, NULL);
+    for (int i = 1; i <= p->started; i++) task_wait(&p->worker[i].task);
     mem_free(p);
 }
 

@@ -7,7 +7,9 @@ enum { PIECE_MAX = 1 << 30 };
 
 void output_emit(facet_request *r, const facet_event *ev)
 {
-    if (r->fn) r->fn(r->user, ev);
+    facet_event said = *ev;
+    said.answer_tokens = r->result.answer_tokens;
+    if (r->fn) r->fn(r->user, &said);
 }
 
 static void emit_text(facet_request *r, facet_event_kind kind, const char *text, size_t n)
@@ -78,9 +80,18 @@ out:
     return st;
 }
 
+/* What is in the thought counts as thought, but for what the limit puts behind it. */
+static status parse_token(facet_request *r, int32_t id, err *e)
+{
+    bool inside = parser_in_thought(r->parser), full = r->think_budget >= 0 && r->result.thought_tokens >= r->think_budget;
+    status st = parser_token(r->parser, id, e);
+    if (inside && !full && parser_in_thought(r->parser)) thought_token(r, id);
+    return st;
+}
+
 status output_token(facet_request *r, int32_t id, err *e)
 {
-    if (r->parser) return parser_token(r->parser, id, e);
+    if (r->parser) return parse_token(r, id, e);
     if (!r->model->tok) return OK;          /* a file without a vocabulary: ids are all there is */
     buf_clear(&r->text);
     status st = tok_decode(r->model->tok, &r->decoder, id, &r->text, e);
@@ -104,6 +115,7 @@ status output_end(facet_request *r, bool cut, bool *calls, err *e)
     }
     TRY(flush_answer(r, e));
     const char *w = r->grammar ? grammar_warning(r->grammar) : NULL;
+    if (!w && r->looped) w = "the thought repeated itself without end and was closed";
     if (w) strncpy(r->result.warning, w, sizeof r->result.warning - 1);
 out:
     return st;

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "base/utf8.h"
 #include "os/clock.h"
+#include "run/embed.h"
 #include "run/engine.h"
 #include "run/run_int.h"
 
@@ -33,6 +34,7 @@ facet_status facet_request_new(facet_request **out, facet_engine *g, const facet
     if (!r) FAIL(e, E_NOMEM, "could not make a request\nout of memory");
     r->engine = g;
     r->model = engine_model(g);
+    r->think_budget = -1;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->finished, NULL);
     if (!s) {
@@ -62,6 +64,8 @@ void request_destroy(facet_request *r)
     mem_free(r->mask);
     schema_free(r->format);
     mem_free(r->named);
+    mem_free(r->adapter_name);
+    mem_free(r->sum);
     buf_done(&r->unenforced);
     stop_done(&r->stop);
     parser_free(r->parser);
@@ -80,6 +84,8 @@ static request_state state_of(facet_request *r)
     pthread_mutex_unlock(&r->lock);
     return s;
 }
+
+bool request_is_new(facet_request *r) { return state_of(r) == REQUEST_NEW; }
 
 /* A prompt can be built: not submitted yet, and of one kind. */
 static status can_build(facet_request *r, bool raw, err *e)
@@ -123,6 +129,8 @@ out:
 }
 
 void facet_request_think(facet_request *r, bool on) { r->think = on; }
+void facet_request_think_budget(facet_request *r, int32_t tokens) { r->think_budget = tokens; }
+void facet_request_scope(facet_request *r, uint64_t scope) { r->scope = scope; }
 
 facet_status facet_request_text(facet_request *r, const char *text, size_t n, bool special, facet_error *e)
 {
@@ -172,6 +180,7 @@ static status render(facet_request *r, err *e)
     if (!m->chat)
         FAIL(e, E_UNSUPPORTED, "cannot hold a conversation with \"%s\"\nits vocabulary lacks Gemma 4's turn tokens\nUse --raw to let it continue a text.", m->gemma->path);
     TRY(chat_render(&p, r->messages, r->tools, &o, e));
+    TRY(chat_open_turn(&p, &o, e));
     TRY(chat_encode(m->tok, &p, &r->ids, e));
     r->in_thought = parse_prompt_opens_thought(m->tok, r->ids.data, r->ids.len);
 out:
@@ -179,12 +188,13 @@ out:
     return st;
 }
 
-static status check_prompt(const facet_request *r, err *e)
+static status check_prompt(facet_request *r, err *e)
 {
     status st = OK;
     int32_t ctx = engine_opts(r->engine)->ctx, vocab = r->model->gemma->config.vocab;
-    if (r->ids.len == 0) FAIL(e, E_ARG, "cannot answer\nthe prompt is empty");
-    if (r->ids.len >= (size_t)ctx)
+    if (r->embedding) TRY(embed_check(r, e));
+    else if (r->ids.len == 0) FAIL(e, E_ARG, "cannot answer\nthe prompt is empty");
+    else if (r->ids.len >= (size_t)ctx)
         FAIL(e, E_CONTEXT, "cannot fit the prompt into the context\nit has %zu tokens, the context holds %d and the answer needs room\n"
              "Use --ctx with a larger number, or a shorter prompt.", r->ids.len, ctx);
     for (size_t i = 0; i < r->ids.len; i++)
@@ -207,25 +217,58 @@ static status reserve_answer(facet_request *r, err *e)
     return OK;
 }
 
+void request_add_cut(facet_request *r, int32_t length)
+{
+    for (int32_t i = 0; i < r->cut_count; i++)
+        if (r->cuts[i] == length) return;
+    if (length > 0 && r->cut_count < REQUEST_CUTS) r->cuts[r->cut_count++] = length;
+}
+
+/* A place before the prompt's end where a checkpoint helps: not what is computed at once anyway, nor what the one at the end serves. */
+static void add_border(facet_request *r, int32_t length)
+{
+    enum { WORTH = 32, SERVED = 16 };
+    if (length >= WORTH && length < r->prompt_count - SERVED) request_add_cut(r, length);
+}
+
+/* Where others, or the next turn, are likely to go on from: behind the first turn (instructions, tools), before the newest
+ * message, which may be edited, and behind the prompt. */
+static void choose_cuts(facet_request *r)
+{
+    int32_t turn = r->model->tok ? tok_specials(r->model->tok)->turn : -1, second = 0, last = 0, open = 0, seen = 0;
+    for (int32_t i = 0; i < r->prompt_count && turn >= 0; i++) {
+        if (r->ids.data[i] != turn) continue;
+        if (++seen == 2) second = i;
+        last = open;                 /* the last one of all opens the answer */
+        open = i;
+    }
+    r->cut_count = 0;
+    request_add_cut(r, r->prompt_count);
+    add_border(r, second);
+    add_border(r, last);
+}
+
 facet_status facet_request_submit(facet_request *r, facet_event_fn fn, void *user, facet_error *e)
 {
     status st = OK;
     if (state_of(r) != REQUEST_NEW) FAIL(e, E_ARG, "cannot submit a request twice");
-    if (!r->raw) {
+    if (!r->raw && !r->embedding) {
         if (!r->messages) FAIL(e, E_ARG, "cannot answer\nthe request has no messages");
         r->ids.len = 0;         /* a second attempt after E_BUSY renders again */
         TRY(render(r, e));
     }
     TRY(check_prompt(r, e));
-    TRY(reserve_answer(r, e));
+    if (!r->embedding) TRY(reserve_answer(r, e));
+    TRY(thought_begin(r, e));
     if (!r->parser) TRY(output_begin(r, e));
-    if (!r->grammar) TRY(request_constrain(r, e));
+    if (!r->grammar && !r->embedding) TRY(request_constrain(r, e));
     r->prompt_count = (int32_t)r->ids.len;
     r->result = (facet_result){ .prompt_tokens = r->prompt_count, .stop_index = -1 };
     r->fn = fn;
     r->user = user;
     r->submitted = clock_seconds();
     for (size_t i = 0; i < r->ids.len; i++) sample_seen(r->sampler, r->ids.data[i], false);
+    choose_cuts(r);
     TRY(engine_push(r->engine, r, e));
 out:
     return st;

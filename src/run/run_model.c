@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "os/file.h"
 #include "run/run_int.h"
+#include "text/chat_value.h"
 
 enum { TEMPLATE_MAX = 4 << 20 };
 
@@ -113,10 +114,13 @@ void facet_model_read_info(const facet_model *m, facet_model_info *out)
 {
     const gemma *g = m->gemma;
     const gemma_config *c = &g->config;
+    gemma_parameters parameters;
+    gemma_config_parameters(c, &parameters);
     *out = (facet_model_info){
         .name = c->name, .vocab = c->vocab, .context = c->context, .layer_count = c->layer_count, .hidden = c->hidden,
         .expert_count = c->expert_count, .expert_used = c->expert_used, .bos = m->tok ? tok_specials(m->tok)->bos : -1,
-        .text = m->tok != NULL, .chat = m->chat,
+        .text = m->tok != NULL, .chat = m->chat, .parameters = (uint64_t)parameters.total, .format = g->gguf ? "gguf" : "safetensors",
+        .weight_type = dtype_of(weights_main_type(&g->weights, c->layer_count))->name,
         .file_bytes = g->gguf ? gguf_file_bytes(g->gguf) : st_file_bytes(g->safetensors) };
     const char *name = gemma_config_size_name(c, out->size_name, sizeof out->size_name);
     if (name != out->size_name) strncpy(out->size_name, name, sizeof out->size_name - 1);
@@ -166,6 +170,8 @@ facet_status facet_render(const facet_model *m, const char *json, size_t n, int3
     TRY(run_need_tok(m, e));
     TRY(json_parse(&conversation, (str){ json, n }, "the conversation", false, e));
     TRY(chat_render_conversation(&p, conversation, m->variant, e));
+    if (chat_value_true(json_object_get(conversation, "add_generation_prompt")))
+        TRY(chat_open_turn(&p, &(chat_opts){ .variant = m->variant, .think = chat_value_true(json_object_get(conversation, "enable_thinking")) }, e));
     TRY(chat_encode(m->tok, &p, &list, e));
     *ids = list.data;
     *count = list.len;

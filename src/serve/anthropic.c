@@ -6,21 +6,20 @@
 
 /* ---- the request ------------------------------------------------------------------------------------------- */
 
+/* How long to think: the effort, which Claude Code sends with every request, does not switch it on.  Numbers win. */
 static bool read_thinking(ask *a, const json_t *body, refusal *r)
 {
-    const json_t *o = NULL;
-    const char *type = NULL, *display = NULL;
-    if (!field_object(body, "thinking", &o, r) || !field_text(o, "type", &type, r) || !field_text(o, "display", &display, r)) return false;
-    if (type) a->think = strcmp(type, "disabled") != 0;
-    a->hide_thought = display && strcmp(display, "omitted") == 0;
-    return true;
+    const json_t *config = NULL;
+    const char *effort = NULL;
+    if (!field_object(body, "output_config", &config, r) || !field_text(config, "effort", &effort, r)) return false;
+    return (!effort || ask_effort_budget(a, effort, "output_config.effort", r)) && ask_thinking_object(a, body, r);
 }
 
 static bool read_conversation(ask *a, const json_t *body, refusal *r)
 {
     json_t *messages = NULL, *tools = NULL;
     bool ok = read_thinking(a, body, r) && anthropic_read_messages(body, &messages, r) && anthropic_read_tools(body, &tools, r) &&
-              ask_conversation(a, messages, tools, r);
+              ask_conversation(a, messages, tools, r) && anthropic_read_choice(body, a, r) && anthropic_read_format(body, a, r);
     json_decref(messages);
     json_decref(tools);
     return ok;
@@ -29,11 +28,9 @@ static bool read_conversation(ask *a, const json_t *body, refusal *r)
 static bool read_request(server *s, ask *a, const json_t *body, refusal *r)
 {
     static const char *const limits[] = { "max_tokens", NULL };
-    const json_t *choice = NULL;
     const char *model = NULL;
-    return field_text(body, "model", &model, r) && server_check_model(s, model, r) && ask_sampling(a, body, r) && ask_stop(a, body, "stop_sequences", r) &&
-           ask_limit(a, body, limits, r) && field_bool(body, "stream", &a->stream, r) && field_object(body, "tool_choice", &choice, r) &&
-           field_bool(choice, "disable_parallel_tool_use", &a->one_call, r) && read_conversation(a, body, r);
+    return field_text(body, "model", &model, r) && server_check_model(s, model, a->adapter, r) && ask_sampling(a, body, r) && ask_stop(a, body, "stop_sequences", r) &&
+           ask_limit(a, body, limits, r) && field_bool(body, "stream", &a->stream, r) && read_conversation(a, body, r);
 }
 
 /* ---- the answer ---------------------------------------------------------------------------------------------- */
@@ -60,7 +57,7 @@ static json_t *usage(const job *j, bool begun)
 
 static json_t *message(const job *j, json_t *content, json_t *reason, json_t *sequence, bool begun)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", j->id, "type", "message", "role", "assistant", "model", j->s->name,
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", j->id, "type", "message", "role", "assistant", "model", j->model,
                      "content", content, "stop_reason", reason, "stop_sequence", sequence, "usage", usage(j, begun));
 }
 
@@ -68,7 +65,8 @@ static json_t *use_of(const json_t *call)
 {
     json_t *input = NULL;
     const json_t *text = json_object_get(call, "arguments");
-    if (json_parse(&input, (str){ json_string_value(text), json_string_length(text) }, "arguments", false, NULL) != OK) input = json_object();
+    status st = json_parse(&input, (str){ json_string_value(text), json_string_length(text) }, "arguments", false, NULL);
+    if (st != OK && st != E_NOMEM) input = json_object();
     return json_pack("{s:s, s:O, s:O, s:o}", "type", "tool_use", "id", json_object_get(call, "id"), "name", json_object_get(call, "name"), "input", input);
 }
 
@@ -168,7 +166,7 @@ void anthropic_messages(server *s, http_call *c)
     refusal r = { 0 };
     json_t *body = NULL;
     ask a;
-    ask_init(&a, s->model, s->o.think);
+    ask_init(&a, s->model, s->o.think, s->o.think_budget);
     if (field_parse(&body, http_body(c), &r) && read_request(s, &a, body, &r)) {
         json_t *stops = json_object_get(body, "stop_sequences");
         job_start(s, c, &messages, &a, "msg_", json_is_array(stops) ? json_incref(stops) : NULL);
@@ -186,8 +184,8 @@ void anthropic_count_tokens(server *s, http_call *c)
     json_t *body = NULL;
     size_t n = 0;
     ask a;
-    ask_init(&a, s->model, s->o.think);
-    if (field_parse(&body, http_body(c), &r) && read_conversation(&a, body, &r) && job_count_prompt(s, &a, 0, &n, &r))
+    ask_init(&a, s->model, s->o.think, s->o.think_budget);
+    if (field_parse(&body, http_body(c), &r) && read_conversation(&a, body, &r) && job_recall(s, c, &a, &r) && job_count_prompt(s, &a, 0, &n, &r))
         server_reply_json(c, 200, json_pack("{s:I}", "input_tokens", (json_int_t)n));
     else server_refuse_anthropic(c, &r);
     ask_done(&a);

@@ -151,24 +151,44 @@ bool anthropic_read_messages(const json_t *body, json_t **out, refusal *r)
 
 bool anthropic_read_tools(const json_t *body, json_t **out, refusal *r)
 {
-    const json_t *list = NULL, *choice = NULL;
-    const char *type = NULL;
+    const json_t *list = NULL;
     size_t i;
     json_t *tool, *all = json_array();
-    bool ok = field_list(body, "tools", ASK_TOOLS_MAX, &list, r) && field_object(body, "tool_choice", &choice, r) && field_text(choice, "type", &type, r);
-    if (ok && type && (strcmp(type, "any") == 0 || strcmp(type, "tool") == 0))
-        ok = field_refuse(r, 400, NULL, "tool_choice", "\"tool_choice\" that forces a call is not yet supported; use \"auto\" or \"none\"");
-    if (type && strcmp(type, "none") == 0) list = NULL;
+    bool ok = field_list(body, "tools", ASK_TOOLS_MAX, &list, r);
     if (ok) json_array_foreach(list, i, tool) {
         const json_t *name = json_object_get(tool, "name"), *schema = field_find(tool, "input_schema");
         if (!schema && type_of(tool) && !is_type(tool, "custom")) {
             log_print(LOG_INFO, "a tool of type \"%s\" was left out: only functions can be called here", type_of(tool));
             continue;
         }
-        json_t *f = json_pack("{s:O*, s:O*, s:O*}", "name", name, "description", field_find(tool, "description"), "parameters", schema);
+        json_t *f = json_pack("{s:O*, s:O*, s:O*, s:O*}", "name", name, "description", field_find(tool, "description"), "parameters", schema,
+                              "strict", field_find(tool, "strict"));
         if (!f || json_array_append_new(all, json_pack("{s:s, s:o}", "type", "function", "function", f)) != 0) { ok = no_memory(r); break; }
     }
     if (ok) *out = all;
     else json_decref(all);
     return ok;
+}
+
+bool anthropic_read_choice(const json_t *body, ask *a, refusal *r)
+{
+    const json_t *choice = NULL;
+    const char *type = NULL, *name = NULL;
+    if (!field_object(body, "tool_choice", &choice, r) || !field_bool(choice, "disable_parallel_tool_use", &a->one_call, r)) return false;
+    if (!field_text(choice, "type", &type, r) || !field_text(choice, "name", &name, r)) return false;
+    if (!choice || (type && strcmp(type, "auto") == 0)) return true;
+    if (type && strcmp(type, "none") == 0) return ask_choose(a, FACET_TOOLS_NONE, NULL, r);
+    if (type && strcmp(type, "any") == 0) return ask_choose(a, FACET_TOOLS_REQUIRED, NULL, r);
+    if (type && strcmp(type, "tool") == 0 && name) return ask_choose(a, FACET_TOOLS_REQUIRED, name, r);
+    if (type && strcmp(type, "tool") == 0) return field_refuse(r, 400, NULL, "tool_choice", "\"tool_choice\" of type \"tool\" has no \"name\"");
+    return field_refuse(r, 400, NULL, "tool_choice", "\"tool_choice\" cannot have the type \"%s\"; it is one of auto, any, tool, none", type ? type : "");
+}
+
+bool anthropic_read_format(const json_t *body, ask *a, refusal *r)
+{
+    const json_t *config = NULL, *format = NULL;
+    if (!field_object(body, "output_config", &config, r)) return false;
+    format = field_find(config, "format");
+    if (format) return ask_format(a, format, "output_config.format", r);
+    return ask_format(a, field_find(body, "output_format"), "output_format", r);
 }

@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
-void ask_init(ask *a, const facet_model *m, bool think)
+void ask_init(ask *a, const facet_model *m, bool think, int32_t think_budget)
 {
-    *a = (ask){ .think = think, .n = 1 };
+    *a = (ask){ .think = think, .think_budget = think_budget ? think_budget : -1, .n = 1 };
     facet_sampling_defaults(m, &a->s);
 }
 
@@ -15,12 +16,22 @@ void ask_done(ask *a)
 {
     json_decref(a->conversation);
     json_decref(a->prompts);
+    json_decref(a->schema);
     mem_free(a->bias);
-    a->conversation = a->prompts = NULL;
+    a->conversation = a->prompts = a->schema = NULL;
     a->bias = NULL;
 }
 
 /* ---- drawing tokens -------------------------------------------------------------------------------- */
+
+/* vLLM's cache_salt: requests with another one do not find this one's prompt. */
+static bool read_salt(ask *a, const json_t *body, refusal *r)
+{
+    const char *salt = NULL;
+    if (!field_text(body, "cache_salt", &salt, r)) return false;
+    if (salt) a->salt = hash_bytes(salt, strlen(salt), 0);
+    return true;
+}
 
 bool ask_sampling(ask *a, const json_t *body, refusal *r)
 {
@@ -32,7 +43,7 @@ bool ask_sampling(ask *a, const json_t *body, refusal *r)
               field_real(body, "frequency_penalty", -2, 2, &s->frequency_penalty, r) &&
               field_real(body, "repeat_penalty", 0.01, 100, &s->repeat_penalty, r) &&
               field_real(body, "repetition_penalty", 0.01, 100, &s->repeat_penalty, r) &&
-              field_int(body, "seed", INT64_MIN, INT64_MAX, &seed, r);
+              field_int(body, "seed", INT64_MIN, INT64_MAX, &seed, r) && read_salt(a, body, r);
     s->top_k = (int32_t)MAX(top_k, 0);                 /* -1 is "off" elsewhere */
     s->seed = (uint64_t)seed;
     return ok;
@@ -91,67 +102,7 @@ bool ask_limit(ask *a, const json_t *body, const char *const keys[], refusal *r)
     return true;
 }
 
-/* ---- thinking --------------------------------------------------------------------------------------- */
-
-bool ask_effort(ask *a, const char *effort, const char *field, refusal *r)
-{
-    static const char *const off[] = { "none", "minimal" }, *const on[] = { "low", "medium", "high", "xhigh", "max" };
-    for (size_t i = 0; i < COUNT_OF(off); i++)
-        if (strcmp(effort, off[i]) == 0) { a->think = false; return true; }
-    for (size_t i = 0; i < COUNT_OF(on); i++)
-        if (strcmp(effort, on[i]) == 0) { a->think = true; return true; }
-    return field_refuse(r, 400, NULL, field, "\"%s\" cannot be \"%s\"; it is one of none, minimal, low, medium, high, xhigh, max", field, effort);
-}
-
-/* {"effort": "high"}, {"enabled": true}, {"max_tokens": 100}, {"exclude": true} */
-static bool reasoning(ask *a, const json_t *o, refusal *r)
-{
-    const char *effort = NULL;
-    int64_t tokens = 0;
-    if (!field_bool(o, "enabled", &a->think, r) || !field_bool(o, "exclude", &a->hide_thought, r) || !field_text(o, "effort", &effort, r) ||
-        !field_int(o, "max_tokens", 0, INT32_MAX, &tokens, r)) return false;
-    if (tokens) a->think = true;
-    return !effort || ask_effort(a, effort, "reasoning.effort", r);
-}
-
-bool ask_thinking(ask *a, const json_t *body, refusal *r)
-{
-    const json_t *o = NULL, *kwargs = NULL, *thinking = NULL;
-    const char *effort = NULL, *type = NULL;
-    if (!field_text(body, "reasoning_effort", &effort, r) || (effort && !ask_effort(a, effort, "reasoning_effort", r))) return false;
-    if (!field_object(body, "reasoning", &o, r) || (o && !reasoning(a, o, r))) return false;
-    if (!field_bool(body, "enable_thinking", &a->think, r)) return false;
-    if (!field_object(body, "thinking", &thinking, r) || !field_text(thinking, "type", &type, r)) return false;
-    if (type) a->think = strcmp(type, "disabled") != 0;
-    return field_object(body, "chat_template_kwargs", &kwargs, r) && field_bool(kwargs, "enable_thinking", &a->think, r);
-}
-
-/* ---- what the answer must be ------------------------------------------------------------------------- */
-
-bool ask_tool_choice(const json_t *body, const json_t **tools, refusal *r)
-{
-    const json_t *v = field_find(body, "tool_choice");
-    const char *word = json_string_value(v);
-    if (!v || (word && strcmp(word, "auto") == 0)) return true;
-    if (word && strcmp(word, "none") == 0) { *tools = NULL; return true; }
-    if ((word && strcmp(word, "required") == 0) || json_is_object(v))
-        return field_refuse(r, 400, "unsupported_value", "tool_choice",
-                            "\"tool_choice\" that forces a call is not yet supported; use \"auto\" or \"none\"");
-    return field_refuse(r, 400, NULL, "tool_choice", "\"tool_choice\" must be \"none\", \"auto\", \"required\" or a function; it is %s",
-                        word ? "another word" : field_kind(v));
-}
-
-bool ask_format(const json_t *format, const char *field, refusal *r)
-{
-    const char *type = NULL;
-    if (!format) return true;
-    if (!field_text(format, "type", &type, r)) return false;
-    if (!type) return field_refuse(r, 400, NULL, field, "\"%s\" must be an object with a \"type\"", field);
-    if (strcmp(type, "text") == 0) return true;
-    if (strcmp(type, "json_object") == 0 || strcmp(type, "json_schema") == 0)
-        return field_refuse(r, 400, "unsupported_value", field, "\"%s\" of type \"%s\" is not yet supported; leave it out or use \"text\"", field, type);
-    return field_refuse(r, 400, NULL, field, "\"%s\" cannot have the type \"%s\"; it is one of text, json_object, json_schema", field, type);
-}
+/* ---- raw texts ----------------------------------------------------------------------------------------- */
 
 static bool is_ids(const json_t *v)
 {

@@ -59,7 +59,7 @@ static bool set_arguments(json_t *function, const json_t *given, const char *whe
     str text = { json_string_value(given), json_string_length(given) };
     if (text.n == 0) return field_put(function, "arguments", json_object()) || no_memory(r);
     if (json_parse(&o, text, "the arguments of a call", false, &e) != OK)
-        return field_refuse(r, 400, NULL, where, "%s: %s: %s", where, e.what, e.why);
+        return e.code == E_NOMEM ? no_memory(r) : field_refuse(r, 400, NULL, where, "%s: %s: %s", where, e.what, e.why);
     if (!json_is_object(o)) {
         field_refuse(r, 400, NULL, where, "%s: the arguments of a call must be a JSON object; they are %s", where, field_kind(o));
         json_decref(o);
@@ -81,16 +81,20 @@ static bool add_call(json_t *out, const json_t *call, const char *where, refusal
 
 static bool set_calls(json_t *out, const json_t *message, const char *where, refusal *r)
 {
-    const json_t *v = NULL;
+    const json_t *v = NULL, *old = NULL;
     size_t i;
     json_t *call;
-    if (!field_list(message, "tool_calls", ASK_TOOLS_MAX, &v, r)) return false;
-    if (json_array_size(v) == 0) return true;
+    if (!field_list(message, "tool_calls", ASK_TOOLS_MAX, &v, r) || !field_object(message, "function_call", &old, r)) return false;
+    if (json_array_size(v) == 0 && !old) return true;
     json_t *calls = json_array();
     if (!field_put(out, "tool_calls", calls)) return no_memory(r);
     json_array_foreach(v, i, call)
         if (!add_call(calls, call, where, r)) return false;
-    return true;
+    if (json_array_size(v)) return true;
+    call = json_pack("{s:O}", "function", old);         /* the way before tools: one call without an id */
+    bool ok = call ? add_call(calls, call, where, r) : no_memory(r);
+    json_decref(call);
+    return ok;
 }
 
 static bool set_thought(json_t *out, const json_t *message, refusal *r)
@@ -115,12 +119,21 @@ static const char *role_of(const json_t *message)
     return NULL;
 }
 
-static bool add_message(json_t *out, const json_t *message, size_t at, refusal *r)
+/* What a refusal calls message i. */
+static void name_place(char where[48], const ask *a, size_t i)
+{
+    const char *list = a->source ? a->source : "messages";
+    json_int_t number = a->at ? json_integer_value(json_array_get(a->at, i)) : (json_int_t)i;
+    if (number < 0) snprintf(where, 48, "%s", list);
+    else snprintf(where, 48, "%s[%d]", list, (int)number);
+}
+
+static bool add_message(const ask *a, json_t *out, const json_t *message, size_t at, refusal *r)
 {
     static const char *const copied[] = { "name", "tool_call_id" };
     char where[48];
     const char *role = role_of(message);
-    snprintf(where, sizeof where, "messages[%zu]", at);
+    name_place(where, a, at);
     if (!json_is_object(message)) return field_refuse(r, 400, NULL, where, "%s must be an object; it is %s", where, field_kind(message));
     if (!role) return field_refuse(r, 400, NULL, where, "%s: \"role\" must be one of system, developer, user, assistant, tool", where);
     json_t *one = json_pack("{s:s}", "role", role);
@@ -130,18 +143,18 @@ static bool add_message(json_t *out, const json_t *message, size_t at, refusal *
         if (json_is_string(v) && json_object_set(one, copied[i], (json_t *)v) != 0) return no_memory(r);
     }
     if (strcmp(role, "assistant") == 0 && (!set_thought(one, message, r) || !set_calls(one, message, where, r))) return false;
-    snprintf(where, sizeof where, "messages[%zu].content", at);
+    snprintf(where + strlen(where), sizeof where - strlen(where), ".content");
     return set_content(one, message, where, r);
 }
 
 /* ---- tools ------------------------------------------------------------------------------------------------ */
 
-static bool add_tool(json_t *out, const json_t *tool, size_t at, refusal *r)
+static bool add_tool(const ask *a, json_t *out, const json_t *tool, size_t at, refusal *r)
 {
     char where[48];
     const char *type = json_string_value(json_object_get(tool, "type"));
     const json_t *function = json_object_get(tool, "function");
-    snprintf(where, sizeof where, "tools[%zu]", at);
+    snprintf(where, sizeof where, "%s[%zu]", a->old_calls ? "functions" : "tools", at);
     if (!json_is_object(tool)) return field_refuse(r, 400, NULL, where, "%s must be an object; it is %s", where, field_kind(tool));
     if (type && strcmp(type, "function") != 0) {
         log_print(LOG_INFO, "a tool of type \"%s\" was left out: only functions can be called here", type);
@@ -149,7 +162,9 @@ static bool add_tool(json_t *out, const json_t *tool, size_t at, refusal *r)
     }
     const char *name = json_string_value(json_object_get(function, "name"));
     if (!name || !name[0]) return field_refuse(r, 400, NULL, where, "%s must have a \"function\" with a \"name\"", where);
-    if (strpbrk(name, " \t\r\n{}[]<>\"'`")) return field_refuse(r, 400, NULL, where, "%s: the name \"%s\" has white space, braces, brackets or quotes in it", where, name);
+    for (const char *p = name; *p; p++)
+        if ((unsigned char)*p <= ' ' || strchr("{}[]()\"'`", *p))
+            return field_refuse(r, 400, NULL, where, "%s: the name \"%s\" has white space, braces, brackets or quotes in it", where, name);
     const json_t *parameters = field_find(function, "parameters");
     if (parameters && !json_is_object(parameters))
         return field_refuse(r, 400, NULL, where, "%s: \"parameters\" must be an object; it is %s", where, field_kind(parameters));
@@ -158,18 +173,19 @@ static bool add_tool(json_t *out, const json_t *tool, size_t at, refusal *r)
 
 bool ask_conversation(ask *a, const json_t *messages, const json_t *tools, refusal *r)
 {
+    const char *list = a->source ? a->source : "messages";
     json_t *out = json_array(), *declared = json_array(), *one;
     size_t i;
     a->conversation = json_pack("{s:o, s:o, s:b}", "messages", out, "tools", declared, "enable_thinking", (int)a->think);
-    if (!a->conversation) return no_memory(r);
-    if (!json_is_array(messages)) return field_refuse(r, 400, NULL, "messages", "\"messages\" must be a list of messages; it is %s", field_kind(messages));
-    if (json_array_size(messages) == 0) return field_refuse(r, 400, NULL, "messages", "\"messages\" is empty");
+    if (!a->conversation || (a->preserve_thinking && !field_put(a->conversation, "preserve_thinking", json_true()))) return no_memory(r);
+    if (!json_is_array(messages)) return field_refuse(r, 400, NULL, list, "\"%s\" must be a list of messages; it is %s", list, field_kind(messages));
+    if (json_array_size(messages) == 0) return field_refuse(r, 400, NULL, list, "\"%s\" is empty", list);
     if (json_array_size(messages) > ASK_MESSAGES_MAX)
-        return field_refuse(r, 400, NULL, "messages", "\"messages\" has %zu entries; at most %d are taken", json_array_size(messages), (int)ASK_MESSAGES_MAX);
+        return field_refuse(r, 400, NULL, list, "\"%s\" has %zu messages; at most %d are taken", list, json_array_size(messages), (int)ASK_MESSAGES_MAX);
     json_array_foreach(messages, i, one)
-        if (!add_message(out, one, i, r)) return false;
+        if (!add_message(a, out, one, i, r)) return false;
     json_array_foreach(tools, i, one)
-        if (!add_tool(declared, one, i, r)) return false;
+        if (!add_tool(a, declared, one, i, r)) return false;
     if (json_array_size(declared) == 0) json_object_del(a->conversation, "tools");
     return true;
 }

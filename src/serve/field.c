@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "base/buf.h"
@@ -29,25 +30,43 @@ bool field_refuse_err(refusal *r, const err *e)
 
 /* ---- the body ----------------------------------------------------------------------------------- */
 
+size_t field_count(str body)
+{
+    size_t n = 1;
+    bool in_string = false, opened = false;
+    for (size_t i = 0; i < body.n; i++) {
+        char c = body.p[i];
+        if (in_string) {
+            if (c == '\\') i++;
+            else in_string = c != '"';
+            continue;
+        }
+        if (strchr(" \t\r\n", c) && c) continue;
+        n += (opened && c != ']' && c != '}') + (c == ',');
+        opened = c == '[' || c == '{';
+        in_string = c == '"';
+    }
+    return n;
+}
+
 static bool check_text(const char *p, size_t n, refusal *r)
 {
     return !memchr(p, 0, n) || field_refuse(r, 400, NULL, NULL, "the body has a text with a NUL character in it");
 }
 
-static bool check_shape(const json_t *v, int depth, size_t *nodes, refusal *r)
+static bool check_shape(const json_t *v, int depth, refusal *r)
 {
     size_t i;
     const char *key;
     json_t *item;
     if (depth > FIELD_DEPTH_MAX) return field_refuse(r, 400, NULL, NULL, "the body is nested deeper than %d levels", FIELD_DEPTH_MAX);
-    if (++*nodes > FIELD_NODES_MAX) return field_refuse(r, 400, NULL, NULL, "the body has more than %d values", FIELD_NODES_MAX);
     if (json_is_string(v)) return check_text(json_string_value(v), json_string_length(v), r);
     if (json_is_array(v)) {
         json_array_foreach(v, i, item)
-            if (!check_shape(item, depth + 1, nodes, r)) return false;
+            if (!check_shape(item, depth + 1, r)) return false;
     } else if (json_is_object(v)) {
         json_object_foreach((json_t *)v, key, item)
-            if (!check_shape(item, depth + 1, nodes, r)) return false;
+            if (!check_shape(item, depth + 1, r)) return false;
     }
     return true;
 }
@@ -56,11 +75,11 @@ bool field_parse(json_t **out, str body, refusal *r)
 {
     err e = { 0 };
     json_t *v = NULL;
-    size_t nodes = 0;
     if (body.n == 0) return field_refuse(r, 400, NULL, NULL, "the body is empty: a JSON object is needed");
+    if (field_count(body) > FIELD_NODES_MAX) return field_refuse(r, 400, NULL, NULL, "the body has more than %d values", FIELD_NODES_MAX);
     if (json_parse(&v, body, "the body", false, &e) != OK) return field_refuse_err(r, &e);
     if (!json_is_object(v)) field_refuse(r, 400, NULL, NULL, "the body must be a JSON object; it is %s", field_kind(v));
-    else if (check_shape(v, 1, &nodes, r)) { *out = v; return true; }
+    else if (check_shape(v, 1, r)) { *out = v; return true; }
     json_decref(v);
     return false;
 }
@@ -148,9 +167,27 @@ bool field_object(const json_t *o, const char *key, const json_t **out, refusal 
 
 bool field_put(json_t *o, const char *key, json_t *v) { return json_object_set_new(o, key, v) == 0; }
 
-static int append(const char *p, size_t n, void *user) { return buf_add(user, p, n, NULL) == OK ? 0 : -1; }
+json_t *field_copy(const json_t *v)
+{
+    json_t *copy = json_is_array(v) ? json_array() : json_object();
+    int failed = json_is_array(v) ? json_array_extend(copy, (json_t *)v) : json_object_update(copy, (json_t *)v);
+    if (failed == 0) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
+typedef struct printing { buf *out; bool failed; } printing;
+
+/* jansson goes on after a key that could not be written: what fails once has failed. */
+static int append(const char *p, size_t n, void *user)
+{
+    printing *x = user;
+    x->failed = x->failed || buf_add(x->out, p, n, NULL) != OK;
+    return x->failed ? -1 : 0;
+}
 
 bool field_print(buf *b, const json_t *v)
 {
-    return v && json_dump_callback(v, append, b, JSON_COMPACT | JSON_ENCODE_ANY) == 0;
+    printing x = { b, false };
+    return v && json_dump_callback(v, append, &x, JSON_COMPACT | JSON_ENCODE_ANY) == 0 && !x.failed;
 }

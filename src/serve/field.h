@@ -7,6 +7,7 @@
 /* Why a request is not answered, as the client is told.  Functions that can refuse return false and fill it in. */
 typedef struct refusal {
     int status;                  /* HTTP */
+    int retry_seconds;           /* of 429 and 503: when to come back; 0: soon */
     const char *code;            /* "context_length_exceeded", or NULL */
     char field[64];              /* "messages[3].content", or "" */
     char text[640];
@@ -22,6 +23,9 @@ enum { FIELD_DEPTH_MAX = 64, FIELD_NODES_MAX = 1000000 };
  * *out owned: json_decref. */
 bool field_parse(json_t **out, str body, refusal *r);
 
+/* How many values a JSON text has, counted before anything is made of them: two bytes of text become a hundred of memory. */
+size_t field_count(str text);
+
 /* Each takes an absent or null field as not given: *out stays as it is. */
 bool field_int(const json_t *o, const char *key, int64_t min, int64_t max, int64_t *out, refusal *r);
 bool field_real(const json_t *o, const char *key, double min, double max, float *out, refusal *r);
@@ -35,6 +39,8 @@ const json_t *field_find(const json_t *o, const char *key);
 const char *field_kind(const json_t *v);
 /* Sets o[key] = v, which it takes; false when out of memory (v may be NULL then). */
 bool field_put(json_t *o, const char *key, json_t *v);
+/* A copy of an object or list that shares its values; NULL when out of memory, of which json_copy says nothing. */
+json_t *field_copy(const json_t *v);
 /* Compact JSON of v appended to b; false when out of memory or v is NULL. */
 bool field_print(struct buf *b, const json_t *v);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "os/file.h"
 
@@ -132,6 +133,12 @@ int gate_key(const gate *a, const head *h)
     return found;
 }
 
+uint64_t gate_scope(const gate *a, const head *h)
+{
+    int number = gate_key(a, h);
+    return a->key_count == 0 || number < 0 ? 0 : hash_bytes(a->keys[number].bytes, a->keys[number].n, 1) | 1;     /* 0 is nobody's */
+}
+
 /* ---- Host and Origin ----------------------------------------------------------------------------- */
 
 /* The host of "host:port", "[::1]:port"; false when what follows it is no port. */
@@ -176,6 +183,18 @@ bool gate_host(const gate *a, const head *h)
     return is_local(host) || ends_in(host, ".local") || ends_in(host, ".internal") || head_same(host, a->host) || (a->own[0] && head_same(host, a->own));
 }
 
+/* This server's own page, asked for by another machine.  A name that an attacker's DNS points here looks the same, so without keys
+ * only an address counts. */
+static bool is_own(const gate *a, const head *h, str authority, str host)
+{
+    const str *own = head_find(h, "Host");
+    bool address = str_find(host, STR(":")) < host.n;
+    if (a->loopback || !own || own->n != authority.n || strncasecmp(own->p, authority.p, own->n) != 0) return false;
+    for (size_t i = 0; !address && i < host.n; i++)
+        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9')) return a->key_count > 0;
+    return true;
+}
+
 bool gate_origin(const gate *a, const head *h)
 {
     const str *origin = head_find(h, "Origin");
@@ -184,5 +203,6 @@ bool gate_origin(const gate *a, const head *h)
     for (size_t i = 0; i < a->origin_count; i++)
         if (head_same(*origin, a->origins[i])) return true;
     size_t at = str_find(*origin, STR("://"));
-    return at < origin->n && split_host(str_skip(*origin, at + 3), &host) && is_local(host);
+    if (at == origin->n || !split_host(str_skip(*origin, at + 3), &host)) return false;
+    return is_local(host) || is_own(a, h, str_skip(*origin, at + 3), host);
 }

@@ -23,6 +23,8 @@ size_t gate_keys(const gate *a);
 /* The number of the request's key, from 0; 0 too when no key is needed; -1: it has none that is right.  Takes the same time
  * whichever key it is and however much of it is right. */
 int    gate_key(const gate *a, const head *h);
+/* Whose request it is, the same number for the same key as long as the server runs; 0 when no key is needed. */
+uint64_t gate_scope(const gate *a, const head *h);
 /* The Host field names this machine.  A page that an attacker's DNS points here does not (DNS rebinding). */
 bool   gate_host(const gate *a, const head *h);
 /* The Origin field is absent or welcome. */

@@ -40,6 +40,26 @@ bool head_has_word(const head *h, const char *name, const char *word)
     return false;
 }
 
+static int digit_of(char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; }
+
+bool head_last_part(const head *h, char *out, size_t cap)
+{
+    str part = { h->path.p + h->path.n, 0 };
+    size_t n = 0;
+    while (part.p > h->path.p && part.p[-1] != '/') part = (str){ part.p - 1, part.n + 1 };
+    for (size_t i = 0; i < part.n; i++) {
+        int c = (unsigned char)part.p[i], high = c == '%' && i + 2 < part.n ? digit_of(part.p[i + 1]) : -1, low = high >= 0 ? digit_of(part.p[i + 2]) : -1;
+        if (low >= 0) {
+            c = high * 16 + low;
+            i += 2;
+        }
+        if (c == 0 || n + 1 >= cap) return false;
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
 /* RFC 9110's token. */
 static bool is_token(str s)
 {

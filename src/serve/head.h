@@ -32,6 +32,8 @@ int  head_parse(head *out, const char *p, size_t n, const char **why);
 const str *head_find(const head *h, const char *name);
 /* The comma-separated field `name` has this word in it, without regard to case. */
 bool head_has_word(const head *h, const char *name, const char *word);
+/* What stands behind the last slash of the path, %XX taken as the byte that it means.  False: longer than cap - 1, or with a NUL in it. */
+bool head_last_part(const head *h, char *out, size_t cap);
 /* Same letters, without regard to case of ASCII. */
 bool head_same(str a, const char *b);
 

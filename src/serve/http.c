@@ -1,6 +1,5 @@
 #include "serve/http_int.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -20,6 +19,7 @@ struct http {
     struct event *retry;                 /* listens again after the system ran out of descriptors */
     http_opts o;
     http_handlers on;
+    address_range *proxies;              /* [o.proxy_count] */
     conn *first;
     int connections, calls;
     bool stopping;
@@ -28,9 +28,10 @@ struct http {
 
 /* ---- one connection -------------------------------------------------------------------------------- */
 
+/* A connection without a clock could stay for ever: its time is over at once. */
 static void set_timer(conn *c, int seconds)
 {
-    event_add(c->timer, &(struct timeval){ .tv_sec = seconds });
+    if (event_add(c->timer, &(struct timeval){ .tv_sec = seconds }) != 0) event_active(c->timer, EV_TIMEOUT, 0);
 }
 
 static void drop_call(conn *c)
@@ -39,6 +40,7 @@ static void drop_call(conn *c)
     if (!x) return;
     c->call = NULL;
     c->door->calls--;
+    if (c->proxy) c->counted = false;
     buf_done(&x->raw);
     buf_done(&x->body);
     buf_done(&x->extra);
@@ -92,6 +94,56 @@ static status new_call(conn *c, const char *raw, size_t n)
     return buf_add(&x->raw, raw, n, NULL);
 }
 
+/* ---- who is counted ---------------------------------------------------------------------------------- */
+
+static bool is_proxy(const http *h, const address *a)
+{
+    for (size_t i = 0; i < h->o.proxy_count; i++)
+        if (address_is_in(a, &h->proxies[i])) return true;
+    return false;
+}
+
+static bool has_too_many(const http *h, const conn *who)
+{
+    int n = 0;
+    for (const conn *c = h->first; c; c = c->next) n += c != who && c->counted && address_same(&c->client, &who->client);
+    return n >= h->o.per_address;
+}
+
+/* Each proxy adds whom it heard to the end of the list, so the last address that is no proxy of ours is the client; what stands before it
+ * may be the client's own invention. */
+static bool forwarded_for(const conn *c, const head *h, address *out)
+{
+    for (size_t i = h->count; i-- > 0;) {
+        str rest = h->fields[i].value;
+        if (!head_same(h->fields[i].name, "X-Forwarded-For")) continue;
+        while (rest.n) {
+            size_t at = rest.n;
+            while (at > 0 && rest.p[at - 1] != ',') at--;
+            str one = str_skip(rest, at);
+            while (one.n && (one.p[0] == ' ' || one.p[0] == '\t')) one = str_skip(one, 1);
+            while (one.n && (one.p[one.n - 1] == ' ' || one.p[one.n - 1] == '\t')) one.n--;
+            if (!address_parse(one, out)) return false;
+            if (!is_proxy(c->door, out)) return true;
+            rest.n = at ? at - 1 : 0;
+        }
+    }
+    return false;
+}
+
+/* The head of a proxy's request says who asks. */
+static bool welcome_forwarded(conn *c, const head *h)
+{
+    address who;
+    if (!c->proxy || !forwarded_for(c, h, &who)) return true;
+    c->client = address_client(&who);
+    c->counted = !address_is_loopback(&who);
+    address_print(&who, c->peer, sizeof c->peer);
+    return !c->counted || !has_too_many(c->door, c);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------- */
+
 /* The head is complete in x->raw: parse, ask whether it is welcome, go on to the body. */
 static void take_head(conn *c)
 {
@@ -102,6 +154,7 @@ static void take_head(conn *c)
     x->bodyless = str_is(x->head.method, "HEAD");
     if (code != 0) { refuse(c, code, why); return; }
     x->keep = x->head.keep_alive && !c->door->stopping;
+    if (!welcome_forwarded(c, &x->head)) { refuse(c, 503, "too many requests of this client are being answered"); return; }
     if (!c->door->on.admit(c->door->on.user, x, &body_max)) return;
     if (x->head.length > body_max) { refuse(c, 413, "the body is larger than this route takes"); return; }
     buf_init(&x->body, body_max);
@@ -116,6 +169,7 @@ static void read_head(conn *c, struct evbuffer *in)
 {
     size_t n = evbuffer_get_length(in), most = MIN(n, (size_t)HEAD_BYTES_MAX);
     const char *p = (const char *)evbuffer_pullup(in, (ev_ssize_t)most);
+    if (most && !p) { http_conn_free(c); return; }            /* out of memory */
     if (c->state == CONN_IDLE) {
         while (most && (*p == '\r' || *p == '\n')) {          /* empty lines before a request (RFC 9112, 2.2) */
             evbuffer_drain(in, 1);
@@ -198,6 +252,7 @@ static void on_event(struct bufferevent *bev, short what, void *user)
     conn *c = user;
     (void)bev;
     if ((what & BEV_EVENT_EOF) && c->state == CONN_FLUSH) return;      /* it has said all and still reads */
+    if (what == BEV_EVENT_ERROR && c->state == CONN_FLUSH && c->call && c->call->lost) return;    /* what is before the hole is sent */
     http_conn_free(c);
 }
 
@@ -221,21 +276,6 @@ static void on_timer(evutil_socket_t fd, short what, void *user)
 
 /* ---- accepting --------------------------------------------------------------------------------------- */
 
-static bool is_loopback(const struct sockaddr *sa)
-{
-    if (sa->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
-    if (sa->sa_family != AF_INET6) return false;
-    const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-    return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
-}
-
-static int from_address(const http *h, const char *peer)
-{
-    int n = 0;
-    for (const conn *c = h->first; c; c = c->next) n += strcmp(c->peer, peer) == 0;
-    return n;
-}
-
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int length, void *user)
 {
     static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -243,14 +283,18 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     char peer[64] = "?";
     int one = 1;
     (void)l;
+    address who = address_from(sa);
     getnameinfo(sa, (socklen_t)length, peer, sizeof peer, NULL, 0, NI_NUMERICHOST);
-    bool full = h->connections >= h->o.connections || (!is_loopback(sa) && from_address(h, peer) >= h->o.per_address);
+    conn like = { .client = address_client(&who), .proxy = is_proxy(h, &who) };
+    like.counted = !like.proxy && !address_is_loopback(&who);
+    bool full = h->connections >= h->o.connections || (like.counted && has_too_many(h, &like));
     conn *c = full ? NULL : mem_alloc(sizeof *c, MEM_IO);
     if (!c) {
         if (send(fd, busy, sizeof busy - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) log_print(LOG_INFO, "%s: refused, too many connections", peer);
         evutil_closesocket(fd);
         return;
     }
+    *c = like;
     memcpy(c->peer, peer, sizeof peer);
     c->door = h;
     c->next = h->first;
@@ -267,7 +311,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     bufferevent_setwatermark(c->bev, EV_READ, 0, HTTP_READ_AHEAD);
     bufferevent_setwatermark(c->bev, EV_WRITE, 0, 0);
     bufferevent_set_timeouts(c->bev, NULL, &(struct timeval){ .tv_sec = h->o.stall_seconds });
-    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+    if (bufferevent_enable(c->bev, EV_READ | EV_WRITE) != 0) { http_conn_free(c); return; }
     set_timer(c, h->o.idle_seconds);
 }
 
@@ -307,6 +351,16 @@ static status listen_at(http *h, const struct addrinfo *a, err *e)
     return OK;
 }
 
+static status read_proxies(http *h, err *e)
+{
+    h->proxies = mem_array(h->o.proxy_count, sizeof *h->proxies, MEM_IO);
+    if (!h->proxies) return err_set(e, E_NOMEM, "could not open the server\nout of memory");
+    for (size_t i = 0; i < h->o.proxy_count; i++)
+        if (!address_parse_range(str_from(h->o.proxies[i]), &h->proxies[i]))
+            return err_set(e, E_ARG, "cannot trust the proxy \"%s\"\nit is no address and no range of addresses\nExamples: 127.0.0.1, 10.0.0.0/8, fd00::/8.", h->o.proxies[i]);
+    return OK;
+}
+
 status http_new(http **out, struct event_base *base, const http_opts *o, const http_handlers *on, err *e)
 {
     status st = OK;
@@ -323,6 +377,7 @@ status http_new(http **out, struct event_base *base, const http_opts *o, const h
     if (!h->o.body_seconds) h->o.body_seconds = 10;
     if (!h->o.idle_seconds) h->o.idle_seconds = 60;
     if (!h->o.stall_seconds) h->o.stall_seconds = 60;
+    TRY(read_proxies(h, e));
     h->retry = evtimer_new(base, on_retry, h);
     if (!h->retry) FAIL(e, E_NOMEM, "could not open the server\nout of memory");
     snprintf(port, sizeof port, "%d", o->port);
@@ -354,6 +409,7 @@ void http_free(http *h)
     while (h->first) http_conn_free(h->first);
     if (h->listener) evconnlistener_free(h->listener);
     if (h->retry) event_free(h->retry);
+    mem_free(h->proxies);
     mem_free(h);
 }
 

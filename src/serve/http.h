@@ -15,7 +15,9 @@ typedef struct http_opts {
     const char *host;            /* an address or a name that the system resolves */
     int port;                    /* 0: a free one */
     int connections;             /* most at once; 0: 4096 */
-    int per_address;             /* from one address, those of this machine excepted; 0: 32 */
+    int per_address;             /* from one client (address_client), those of this machine excepted; 0: 32 */
+    const char *const *proxies;  /* addresses and ranges whose X-Forwarded-For is believed: their requests count as those of whom it names */
+    size_t proxy_count;
     int head_seconds;            /* for the whole head; 0: 10 */
     int body_seconds;            /* within each of these a body must bring 1 KB per second; 0: 10 */
     int idle_seconds;            /* between two requests; 0: 60 */
@@ -46,7 +48,7 @@ int    http_calls(const http *h);                /* being answered */
 
 const head *http_head(const http_call *c);       /* empty when the head was malformed */
 str    http_body(const http_call *c);
-const char *http_peer(const http_call *c);       /* the client's address without its port */
+const char *http_peer(const http_call *c);       /* the client's address without its port; whom a trusted proxy speaks for */
 
 /* ---- its answer --------------------------------------------------------------------------------- */
 

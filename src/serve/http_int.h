@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "serve/address.h"
 #include "serve/http.h"
 
 enum { HTTP_READ_AHEAD = 64 << 10,       /* bytes that a client may send before they are wanted */
@@ -28,6 +29,8 @@ typedef struct conn {
     struct event *timer;
     conn_state state;
     char peer[64];
+    address client;              /* address_client of who is counted: of a trusted proxy's connection who it speaks for, as long as there is a call */
+    bool proxy, counted;
     size_t seen;                 /* bytes of the body when the timer was set; bytes thrown away in CONN_LINGER */
     http_call *call;             /* from head to flush */
 } conn;
@@ -39,6 +42,7 @@ struct http_call {
     buf body, extra;             /* extra: header lines of the answer */
     head_chunks chunks;
     bool keep, streaming, chunked, bodyless;
+    bool lost;                   /* a part of the answer found no memory: the connection ends with what was sent before it */
     void (*gone)(void *user);
     void (*drain)(void *user);
     void *user;

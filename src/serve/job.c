@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
-enum { PING_SECONDS = 15, ANSWER_BYTES_MAX = 1 << 30 };
+enum { PING_SECONDS = 15, QUEUE_SECONDS = 120, ANSWER_BYTES_MAX = 1 << 30 };
 
 /* ---- ends --------------------------------------------------------------------------------------------- */
 
@@ -23,7 +23,10 @@ static void free_job(job *j)
         json_decref(a->calls);
         json_decref(a->logprobs);
     }
+    if (j->prev) *j->prev = j->next;
+    if (j->next) j->next->prev = j->prev;
     if (j->ping) event_free(j->ping);
+    if (j->patience) event_free(j->patience);
     mem_free(j->answers);
     ask_done(&j->ask);
     json_decref(j->extra);
@@ -93,6 +96,20 @@ static void on_ping(evutil_socket_t fd, short what, void *user)
     if (!http_full(j->call)) j->d->ping(j);
 }
 
+/* Waited too long: clients that were told nothing for so long have often left already, and ask again. */
+static void on_patience(evutil_socket_t fd, short what, void *user)
+{
+    job *j = user;
+    refusal r;
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < j->count; i++)
+        if (j->answers[i].prompt_tokens) return;             /* something of it is computed, or was */
+    field_refuse(&r, 503, NULL, NULL, "the request has waited %.0f seconds for others to end", job_seconds(j));
+    server_say_when(j->s, &r);
+    fail(j, &r);
+}
+
 static void take_text(job *j, job_answer *a, const turn_event *ev)
 {
     bool thought = ev->kind == FACET_THOUGHT;
@@ -106,24 +123,23 @@ static void take_text(job *j, job_answer *a, const turn_event *ev)
 static void take_call(job *j, job_answer *a, const turn_event *ev)
 {
     char id[48];
-    if (j->ask.one_call && json_array_size(a->calls)) return;
     server_id(id, sizeof id, j->d->call_prefix);
     json_t *call = json_pack("{s:s, s:s, s:s%}", "id", id, "name", ev->name, "arguments", ev->text, ev->n);
     if (!a->calls) a->calls = json_array();
     if (json_array_append_new(a->calls, call) != 0) { no_memory(j); return; }
     if (j->begun) j->d->call(j, a, call);
-    if (j->ask.one_call) turn_cancel(a->turn);
 }
 
-/* {"token", "logprob", "bytes"} as OpenAI has it. */
+/* {"token", "logprob", "bytes"} as OpenAI has it; NULL when out of memory. */
 static json_t *logprob_of(const server *s, facet_logprob p)
 {
     char *text = NULL;
     size_t n = 0;
     json_t *bytes = json_array();
-    if (facet_detokenize(s->model, &p.id, 1, true, &text, &n, NULL) != FACET_OK) n = 0;
-    for (size_t i = 0; i < n; i++) json_array_append_new(bytes, json_integer((unsigned char)text[i]));
-    json_t *o = json_pack("{s:s%, s:f, s:o}", "token", text ? text : "", n, "logprob", p.logprob > -9999 ? (double)p.logprob : -9999.0, "bytes", bytes);
+    bool ok = bytes && facet_detokenize(s->model, &p.id, 1, true, &text, &n, NULL) == FACET_OK;
+    for (size_t i = 0; ok && i < n; i++) ok = json_array_append_new(bytes, json_integer((unsigned char)text[i])) == 0;
+    json_t *o = ok ? json_pack("{s:s%, s:f, s:O}", "token", text, n, "logprob", p.logprob > -9999 ? (double)p.logprob : -9999.0, "bytes", bytes) : NULL;
+    json_decref(bytes);
     facet_free(text);
     return o;
 }
@@ -131,9 +147,10 @@ static json_t *logprob_of(const server *s, facet_logprob p)
 static void take_token(job *j, job_answer *a, const turn_event *ev)
 {
     json_t *o = logprob_of(j->s, ev->token), *top = json_array();
-    for (int32_t i = 0; i < ev->top_count; i++) json_array_append_new(top, logprob_of(j->s, ev->top[i]));
-    if (!a->logprobs) a->logprobs = json_array();
-    if (!field_put(o, "top_logprobs", top) || json_array_append(a->logprobs, o) != 0) no_memory(j);
+    bool ok = field_put(o, "top_logprobs", top);
+    for (int32_t i = 0; ok && i < ev->top_count; i++) ok = json_array_append_new(top, logprob_of(j->s, ev->top[i])) == 0;
+    if (ok && !a->logprobs) a->logprobs = json_array();
+    if (!ok || json_array_append(a->logprobs, o) != 0) no_memory(j);
     json_decref(o);
 }
 
@@ -145,10 +162,10 @@ static void take_done(job *j, job_answer *a)
     j->left--;
     j->s->metrics.submitted--;
     if (a->prompt_tokens) j->s->metrics.running--;
-    if (j->ask.one_call && a->result.finish == FACET_FINISH_CANCELLED && json_array_size(a->calls)) a->result.finish = FACET_FINISH_CALLS;
     a->prompt_tokens = a->result.prompt_tokens;
     a->cached_tokens = a->result.cached_tokens;
     metrics_add(&j->s->metrics, &a->result);
+    thoughts_add(j->s->thoughts, j->scope, a->calls, (str){ buf_text(&a->thought), a->thought.len }, clock_seconds());
     if (a->result.warning[0]) log_print(LOG_INFO, "the output was malformed: %s", a->result.warning);
     if (a->result.finish == FACET_FINISH_ERROR) {
         field_refuse_err(&why, &a->result.error);
@@ -163,17 +180,29 @@ static void take_done(job *j, job_answer *a)
     }
 }
 
+static void take_progress(job *j, job_answer *a, const turn_event *ev)
+{
+    if (a->prompt_tokens == 0) {
+        j->s->metrics.running++;
+        a->prompt_tokens = ev->total;
+        a->cached_tokens = a->prompt_done = ev->done;
+    }
+    if (ev->done > a->prompt_done) {             /* what is computed again counts once */
+        pace_add(&j->s->pace, clock_seconds(), ev->done - a->prompt_done, 0);
+        a->prompt_done = ev->done;
+    }
+    begin(j);
+}
+
 static void take(job *j, job_answer *a, const turn_event *ev)
 {
+    int32_t tokens = ev->kind == FACET_DONE ? turn_result(a->turn)->answer_tokens : ev->tokens;
+    if (tokens > a->tokens) {
+        pace_add(&j->s->pace, clock_seconds(), 0, tokens - a->tokens);
+        a->tokens = tokens;
+    }
     switch (ev->kind) {
-    case FACET_PROGRESS:
-        if (a->prompt_tokens == 0) {
-            j->s->metrics.running++;
-            a->prompt_tokens = ev->total;
-            a->cached_tokens = ev->done;
-        }
-        begin(j);
-        break;
+    case FACET_PROGRESS: take_progress(j, a, ev); break;
     case FACET_DONE: take_done(j, a); break;
     default:
         if (!j->call || j->broken) break;      /* nobody listens any more */
@@ -220,6 +249,12 @@ static void on_gone(void *user)
 
 /* ---- start --------------------------------------------------------------------------------------------- */
 
+bool job_recall(server *s, const http_call *c, ask *a, refusal *r)
+{
+    return thoughts_fill(s->thoughts, gate_scope(s->gate, http_head(c)), json_object_get(a->conversation, "messages"), clock_seconds()) ||
+           field_refuse(r, 503, NULL, NULL, "out of memory");
+}
+
 bool job_count_prompt(server *s, const ask *a, size_t i, size_t *count, refusal *r)
 {
     err e = { 0 };
@@ -228,7 +263,7 @@ bool job_count_prompt(server *s, const ask *a, size_t i, size_t *count, refusal 
     status st = OK;
     buf_init(&b, (size_t)1 << 30);
     const json_t *prompt = json_array_get(a->prompts, i);
-    json_t *open = a->conversation ? json_copy(a->conversation) : NULL;
+    json_t *open = a->conversation ? field_copy(a->conversation) : NULL;
     if (json_is_array(prompt)) *count = json_array_size(prompt);
     else if (prompt) st = facet_tokenize(s->model, json_string_value(prompt), json_string_length(prompt), true, &ids, count, &e);
     else if (!field_put(open, "add_generation_prompt", json_true()) || !field_print(&b, open)) st = err_set(&e, E_NOMEM, "out of memory");
@@ -259,17 +294,38 @@ static status add_text(server *s, facet_request *q, const json_t *text, err *e)
     return facet_request_text(q, t.p, t.n, true, e);
 }
 
-static status make_request(job *j, int index, const char *conversation, size_t n, facet_request **out, err *e)
+static status add_format(const ask *a, facet_request *q, err *e)
+{
+    status st = OK;
+    buf text;
+    buf_init(&text, (size_t)1 << 30);
+    if (a->schema && !field_print(&text, a->schema)) FAIL(e, E_NOMEM, "out of memory");
+    TRY(facet_request_format(q, a->schema ? buf_text(&text) : NULL, text.len, a->strict, e));
+out:
+    buf_done(&text);
+    return st;
+}
+
+/* *field: what an error is about, when it is known. */
+static status make_request(job *j, int index, const char *conversation, size_t n, facet_request **out, const char **field, err *e)
 {
     status st = OK;
     facet_request *q = NULL;
-    facet_sampling s = j->ask.s;
-    const json_t *prompt = json_array_get(j->ask.prompts, (size_t)(index / (int)j->ask.n));
-    s.seed += (uint64_t)(index % (int)j->ask.n);
+    const ask *a = &j->ask;
+    facet_sampling s = a->s;
+    const json_t *prompt = json_array_get(a->prompts, (size_t)(index / (int)a->n));
+    s.seed += (uint64_t)(index % (int)a->n);
     TRY(facet_request_new(&q, j->s->engine, &s, e));
+    facet_request_scope(q, j->scope ^ j->ask.salt);
+    if (a->adapter[0]) TRY(facet_request_adapter(q, a->adapter, e));
     if (json_is_array(prompt)) TRY(add_ids(q, prompt, e));
     else if (prompt) TRY(add_text(j->s, q, prompt, e));
     else TRY(facet_request_conversation(q, conversation, n, e));
+    facet_request_think_budget(q, a->think_budget);
+    if (json_object_get(a->conversation, "tools")) TRY(facet_request_tools(q, a->choice, a->named, !a->one_call, e));
+    *field = a->format_field;
+    if (a->json) TRY(add_format(a, q, e));
+    *field = NULL;
     *out = q;
     q = NULL;
 out:
@@ -278,13 +334,34 @@ out:
 }
 
 /* A prompt that is too long gets the words that clients look for. */
-static bool refuse_start(job *j, int index, const err *e, refusal *r)
+static bool refuse_start(job *j, int index, const char *field, const err *e, refusal *r)
 {
     size_t count = 0;
     refusal other;
-    if (e->code != E_CONTEXT || !job_count_prompt(j->s, &j->ask, (size_t)(index / (int)j->ask.n), &count, &other)) return field_refuse_err(r, e);
-    return field_refuse(r, 400, "context_length_exceeded", j->ask.conversation ? "messages" : "prompt", "prompt is too long: %zu tokens > %d maximum",
-                        count, j->s->used.ctx - 1);
+    bool ours = e->code == E_ARG || e->code == E_UNSUPPORTED;
+    if (ours && strncmp(e->what, "there is no adapter", 19) == 0) return field_refuse(r, 404, "model_not_found", "model", "%s any more", e->what);
+    if (e->code == E_CONTEXT && job_count_prompt(j->s, &j->ask, (size_t)(index / (int)j->ask.n), &count, &other))
+        return field_refuse(r, 400, "context_length_exceeded", j->ask.conversation ? "messages" : "prompt", "prompt is too long: %zu tokens > %d maximum",
+                            count, j->s->used.ctx - 1);
+    /* What submitting finds fault with is the conversation, which the template cannot print, or else the functions. */
+    if (!field && ours && j->ask.conversation)
+        field = strncmp(e->what, "cannot render", 13) != 0 && json_object_get(j->ask.conversation, "tools") ? "tools" : "messages";
+    if (field && ours) return field_refuse(r, 400, NULL, field, "\"%s\": %s%s%s", field, e->what, e->why[0] ? ": " : "", e->why);
+    field_refuse_err(r, e);
+    if (e->code == E_BUSY) server_say_when(j->s, r);
+    return false;
+}
+
+/* What a schema asks for and nobody sees to is said in a field of the answer's head. */
+static void warn(job *j, const turn *t)
+{
+    char names[1200];
+    size_t n = 0;
+    for (const char *p = turn_unenforced(t); *p && n + 1 < sizeof names; p++) names[n++] = *p >= ' ' && *p < 127 ? *p : '?';
+    names[n] = '\0';
+    if (n == 0) return;
+    http_header(j->call, "X-Facet-Not-Enforced", names);
+    log_print(LOG_WARN, "a schema has keywords that are not enforced: %s", names);
 }
 
 static bool submit(job *j, refusal *r)
@@ -292,6 +369,7 @@ static bool submit(job *j, refusal *r)
     buf text;
     err e = { 0 };
     status st = OK;
+    const char *field = NULL;
     int i = 0;
     buf_init(&text, (size_t)1 << 30);
     if (j->ask.conversation && !field_print(&text, j->ask.conversation)) st = err_set(&e, E_NOMEM, "out of memory");
@@ -301,12 +379,13 @@ static bool submit(job *j, refusal *r)
         *a = (job_answer){ .job = j, .index = i };
         buf_init(&a->thought, ANSWER_BYTES_MAX);
         buf_init(&a->text, ANSWER_BYTES_MAX);
-        st = make_request(j, i, buf_text(&text), text.len, &q, &e);
+        st = make_request(j, i, buf_text(&text), text.len, &q, &field, &e);
         if (st == OK) st = turn_start(&a->turn, j->s->turns, q, on_events, a, &e);
         if (st == OK) { j->left++; j->s->metrics.submitted++; }
+        if (st == OK && i == 0) warn(j, a->turn);
     }
     if (st != OK) {
-        refuse_start(j, i ? i - 1 : 0, &e, r);
+        refuse_start(j, i ? i - 1 : 0, field, &e, r);
         j->count = i ? i - 1 : 0;                /* the others run already */
     }
     buf_done(&text);
@@ -319,9 +398,19 @@ static bool prepare(job *j, refusal *r)
     if (count > ASK_N_MAX) return field_refuse(r, 400, NULL, "n", "%zu answers were asked for; at most %d are given", count, (int)ASK_N_MAX);
     j->answers = mem_array(count, sizeof *j->answers, MEM_IO);
     j->ping = event_new(j->s->base, -1, EV_PERSIST, on_ping, j);
-    if (!j->answers || !j->ping) return field_refuse(r, 503, NULL, NULL, "out of memory");
+    j->patience = evtimer_new(j->s->base, on_patience, j);
+    if (!j->answers || !j->ping || !j->patience) return field_refuse(r, 503, NULL, NULL, "out of memory");
     j->count = (int)count;
     return true;
+}
+
+/* Where the status view finds it. */
+static void enlist(job *j)
+{
+    j->next = j->s->jobs;
+    j->prev = &j->s->jobs;
+    if (j->next) j->next->prev = &j->next;
+    j->s->jobs = j;
 }
 
 void job_start(server *s, http_call *c, const dialect *d, ask *a, const char *id_prefix, json_t *extra)
@@ -335,11 +424,13 @@ void job_start(server *s, http_call *c, const dialect *d, ask *a, const char *id
         json_decref(extra);
         return;
     }
-    *j = (job){ .s = s, .call = c, .d = d, .ask = *a, .extra = extra, .created = (int64_t)time(NULL), .started = clock_seconds() };
+    *j = (job){ .s = s, .call = c, .d = d, .ask = *a, .extra = extra, .scope = gate_scope(s->gate, http_head(c)), .created = (int64_t)time(NULL), .started = clock_seconds() };
     j->ask.s.stop = j->ask.stop;             /* its own copy, not the one that goes out of scope */
     *a = (ask){ 0 };
     server_id(j->id, sizeof j->id, id_prefix);
-    if (!prepare(j, &r) || !submit(j, &r)) {
+    server_model_name(s, j->ask.adapter, j->model);
+    enlist(j);
+    if (!job_recall(s, c, &j->ask, &r) || !prepare(j, &r) || !submit(j, &r)) {
         s->metrics.refused++;
         d->refuse(c, &r);
         j->call = NULL;
@@ -349,6 +440,7 @@ void job_start(server *s, http_call *c, const dialect *d, ask *a, const char *id
     }
     http_watch(c, on_gone, on_drain, j);
     if (j->ask.stream) event_add(j->ping, &(struct timeval){ .tv_sec = PING_SECONDS });
+    event_add(j->patience, &(struct timeval){ .tv_sec = s->o.queue_seconds ? s->o.queue_seconds : QUEUE_SECONDS });
 }
 
 /* ---- for dialects ---------------------------------------------------------------------------------------- */
@@ -380,17 +472,16 @@ job_usage job_count(const job *j)
     job_usage u = { 0 };
     for (int i = 0; i < j->count; i++) {
         const job_answer *a = &j->answers[i];
-        size_t n = 0;
-        int32_t *ids = NULL;
         if (i % (int)j->ask.n == 0) {            /* answers to one prompt share it */
             u.prompt += a->prompt_tokens;
             u.cached += a->cached_tokens;
         }
         u.answer += a->result.answer_tokens;
-        if (a->thought.len && facet_tokenize(j->s->model, a->thought.data, a->thought.len, false, &ids, &n, NULL) == FACET_OK) u.thought += (int64_t)n;
-        facet_free(ids);
+        u.thought += a->result.thought_tokens;
     }
     return u;
 }
 
 json_t *job_text(const buf *b) { return json_stringn(buf_text(b), b->len); }
+
+double job_seconds(const job *j) { return clock_seconds() - j->started; }

@@ -17,6 +17,7 @@ typedef struct job_answer {
     json_t *calls;                   /* list of { "id", "name", "arguments": text } */
     json_t *logprobs;                /* list of OpenAI's entries; pieces of a stream take them out again */
     int32_t prompt_tokens, cached_tokens;
+    int32_t prompt_done, tokens;     /* of the prompt, of the answer: computed so far */
     facet_result result;
     bool done;
 } job_answer;
@@ -43,17 +44,20 @@ typedef struct dialect {
 
 struct job {
     server *s;
+    job *next, **prev;               /* s->jobs */
     http_call *call;                 /* NULL: the client has left */
     const dialect *d;
     ask ask;
     char id[48];
+    char model[SERVER_NAME_MAX];     /* as the answer names it */
+    uint64_t scope;                  /* whose it is: gate_scope */
     int64_t created;                 /* seconds since 1970 */
     double started;                  /* clock_seconds */
     job_answer *answers;
     int count, left;
     bool begun, broken;
     refusal why;                     /* of a failure */
-    struct event *ping;
+    struct event *ping, *patience;
     json_t *extra;                   /* the dialect's: owned */
     int step[8];                     /* the dialect's counters */
 };
@@ -64,16 +68,20 @@ void job_start(server *s, http_call *c, const dialect *d, ask *a, const char *id
 
 /* ---- for dialects ------------------------------------------------------------------------------------------ */
 
-/* One event of a stream: data as JSON, which is taken.  event: its name or NULL.  In NDJSON a line. */
+/* One event of a stream: data as JSON, which is taken; NULL breaks the stream as out of memory.  event: its name or NULL.  In NDJSON a line. */
 void job_send(job *j, const char *event, json_t *data);
 void job_send_raw(job *j, const char *text);
 /* "stop", "length", "tool_calls". */
 const char *job_finish_name(const job_answer *a);
 bool job_has_calls(const job_answer *a);
-/* Tokens of all prompts and answers; those of thoughts are counted by their text. */
+/* Tokens of all prompts and answers; those of thoughts are among the answers'. */
 typedef struct job_usage { int64_t prompt, cached, answer, thought; } job_usage;
 job_usage job_count(const job *j);
 json_t *job_text(const buf *b);
+/* Puts remembered thoughts into a conversation whose client did not send them back; job_start does it too. */
+bool job_recall(server *s, const http_call *c, ask *a, refusal *r);
+/* Since the job began. */
+double job_seconds(const job *j);
 /* How many tokens the prompt number i of an ask has. */
 bool job_count_prompt(server *s, const ask *a, size_t i, size_t *count, refusal *r);
 

@@ -1,5 +1,7 @@
 #include "serve/metrics.h"
 
+#include <math.h>
+
 #include "base/bits.h"
 
 /* vLLM's buckets for the time to the first token, in seconds. */
@@ -20,11 +22,19 @@ void metrics_add(metrics *m, const facet_result *r)
     m->cached_tokens += (uint64_t)r->cached_tokens;
     m->answer_tokens += (uint64_t)r->answer_tokens;
     if (r->answer_tokens == 0) return;
+    double service = r->prompt_seconds + r->answer_seconds;
+    m->service = m->service > 0 ? m->service + (service - m->service) / 8 : service;
     observe(&m->first_token, r->wait_seconds + r->prompt_seconds);
     observe(&m->whole, r->wait_seconds + r->prompt_seconds + r->answer_seconds);
     observe(&m->queue, r->wait_seconds);
     observe(&m->prompt, r->prompt_seconds);
     observe(&m->decode, r->answer_seconds);
+}
+
+int metrics_queue_seconds(const metrics *m, int parallel)
+{
+    double seconds = m->service * (double)(m->submitted - m->running + 1) / (parallel > 0 ? parallel : 1);
+    return seconds >= 600 ? 600 : seconds > 1 ? (int)ceil(seconds) : 1;
 }
 
 static status print_number(buf *b, const char *name, const char *type, const char *help, const char *model, double v, err *e)
@@ -57,7 +67,7 @@ static status print_finished(const metrics *m, const char *model, buf *b, err *e
     return st;
 }
 
-status metrics_print(const metrics *m, const char *model, int connections, int calls, buf *b, err *e)
+status metrics_print(const metrics *m, const facet_stats *engine, const char *model, int connections, int calls, buf *b, err *e)
 {
     status st = OK;
     TRY(print_number(b, "num_requests_running", "gauge", "Requests that are computed now.", model, (double)m->running, e));
@@ -69,6 +79,15 @@ status metrics_print(const metrics *m, const char *model, int connections, int c
     TRY(print_number(b, "generation_tokens_total", "counter", "Tokens of answers.", model, (double)m->answer_tokens, e));
     TRY(print_number(b, "prefix_cache_queries", "counter", "Tokens of prompts that were looked for in the cache.", model, (double)m->prompt_tokens, e));
     TRY(print_number(b, "prefix_cache_hits", "counter", "Tokens of prompts that were in the cache.", model, (double)m->cached_tokens, e));
+    TRY(print_number(b, "kv_cache_usage_perc", "gauge", "Share of the cache that requests and remembered prefixes use, 0 to 1.", model,
+                     engine->tokens_max ? (double)engine->tokens / (double)engine->tokens_max : 0, e));
+    TRY(print_number(b, "num_preemptions_total", "counter", "Requests set back to make room; they went on later.", model, (double)engine->preempted, e));
+    TRY(print_number(b, "checkpoints", "gauge", "Places behind which a prompt can go on.", model, engine->checkpoints, e));
+    TRY(print_number(b, "checkpoints_evicted_total", "counter", "Checkpoints forgotten to make room.", model, (double)engine->evicted, e));
+    TRY(print_number(b, "prefix_cache_disk_hits", "counter", "Tokens of prompts that came back from the disk; they count as hits, too.", model, (double)engine->disk_tokens, e));
+    TRY(print_number(b, "prefix_cache_disk_bytes", "gauge", "Bytes of the cache on disk.", model, (double)engine->disk_bytes, e));
+    TRY(print_number(b, "prefix_cache_disk_files", "gauge", "Files of the cache on disk.", model, engine->disk_files, e));
+    TRY(print_number(b, "prefix_cache_disk_failures_total", "counter", "Files of the cache that could not be written or read.", model, (double)engine->disk_failed, e));
     TRY(print_finished(m, model, b, e));
     TRY(print_histogram(b, "time_to_first_token_seconds", "From the request to its first token.", model, &m->first_token, e));
     TRY(print_histogram(b, "e2e_request_latency_seconds", "From the request to its last token.", model, &m->whole, e));

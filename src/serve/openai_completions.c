@@ -9,7 +9,7 @@ static bool read_request(server *s, ask *a, const json_t *body, refusal *r)
     const json_t *stream_options = NULL;
     const char *model = NULL, *suffix = NULL;
     int64_t best_of = 0, top = -1;
-    if (!field_text(body, "model", &model, r) || !server_check_model(s, model, r) || !ask_sampling(a, body, r) || !ask_stop(a, body, "stop", r) ||
+    if (!field_text(body, "model", &model, r) || !server_check_model(s, model, a->adapter, r) || !ask_sampling(a, body, r) || !ask_stop(a, body, "stop", r) ||
         !ask_bias(a, body, s->info.vocab, r) || !ask_limit(a, body, limits, r)) return false;
     if (!field_int(body, "n", 1, ASK_N_MAX, &a->n, r) || !field_int(body, "best_of", 1, ASK_N_MAX, &best_of, r) || !field_bool(body, "stream", &a->stream, r) ||
         !field_bool(body, "echo", &a->echo, r) || !field_int(body, "logprobs", 0, ASK_LOGPROBS_MAX, &top, r) ||
@@ -17,7 +17,7 @@ static bool read_request(server *s, ask *a, const json_t *body, refusal *r)
         !field_text(body, "suffix", &suffix, r)) return false;
     if (best_of && best_of != a->n) return field_refuse(r, 400, NULL, "best_of", "\"best_of\" must equal \"n\"");
     if (suffix && suffix[0]) return field_refuse(r, 400, NULL, "suffix", "\"suffix\" is not supported: Gemma 4 has no tokens for the middle of a text");
-    if (!ask_format(field_find(body, "response_format"), "response_format", r)) return false;
+    if (!ask_format(a, field_find(body, "response_format"), "response_format", r)) return false;
     a->s.logprobs = top >= 0;
     a->s.top_logprobs = (int32_t)(top > 0 ? top : 0);
     return ask_prompts(a, field_find(body, "prompt"), r);
@@ -27,7 +27,7 @@ static bool read_request(server *s, ask *a, const json_t *body, refusal *r)
 
 static json_t *frame(const job *j)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s}", "id", j->id, "object", "text_completion", "created", (json_int_t)j->created, "model", j->s->name,
+    return json_pack("{s:s, s:s, s:I, s:s, s:s}", "id", j->id, "object", "text_completion", "created", (json_int_t)j->created, "model", j->model,
                      "system_fingerprint", "facet-" FACET_VERSION);
 }
 
@@ -38,24 +38,29 @@ static json_t *usage(const job *j)
                      (json_int_t)(u.prompt + u.answer), "prompt_tokens_details", "cached_tokens", (json_int_t)u.cached);
 }
 
-/* The old shape: lists side by side. */
+/* The old shape: lists side by side.  NULL when out of memory. */
 static json_t *logprobs(json_t *list)
 {
     size_t i, k, offset = 0;
     json_t *entry, *one;
     if (!list) return json_null();
     json_t *tokens = json_array(), *numbers = json_array(), *tops = json_array(), *offsets = json_array();
+    bool ok = true;
     json_array_foreach(list, i, entry) {
         json_t *token = json_object_get(entry, "token"), *top = json_object();
-        json_array_append(tokens, token);
-        json_array_append(numbers, json_object_get(entry, "logprob"));
-        json_array_append_new(offsets, json_integer((json_int_t)offset));
         json_array_foreach(json_object_get(entry, "top_logprobs"), k, one)
-            json_object_set(top, json_string_value(json_object_get(one, "token")), json_object_get(one, "logprob"));
-        json_array_append_new(tops, top);
+            ok = ok && json_object_set(top, json_string_value(json_object_get(one, "token")), json_object_get(one, "logprob")) == 0;
+        ok = json_array_append_new(tops, top) == 0 && ok && json_array_append(tokens, token) == 0 &&
+             json_array_append(numbers, json_object_get(entry, "logprob")) == 0 &&
+             json_array_append_new(offsets, json_integer((json_int_t)offset)) == 0;
         offset += json_string_length(token);
     }
-    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", tokens, "token_logprobs", numbers, "top_logprobs", tops, "text_offset", offsets);
+    json_t *o = ok ? json_pack("{s:O, s:O, s:O, s:O}", "tokens", tokens, "token_logprobs", numbers, "top_logprobs", tops, "text_offset", offsets) : NULL;
+    json_decref(tokens);
+    json_decref(numbers);
+    json_decref(tops);
+    json_decref(offsets);
+    return o;
 }
 
 /* With echo the prompt's text comes first. */
@@ -117,6 +122,7 @@ static void begin(job *j)
         buf b;
         buf_init(&b, (size_t)1 << 30);
         if (add_prompt(j, &j->answers[i], &b) == OK) chunk(j, &j->answers[i], buf_text(&b), b.len, NULL);
+        else job_send(j, NULL, NULL);
         buf_done(&b);
     }
 }
@@ -147,7 +153,7 @@ void openai_completions(server *s, http_call *c)
     refusal r = { 0 };
     json_t *body = NULL;
     ask a;
-    ask_init(&a, s->model, false);
+    ask_init(&a, s->model, false, 0);
     if (field_parse(&body, http_body(c), &r) && read_request(s, &a, body, &r)) {
         job_start(s, c, &completions, &a, "cmpl-", NULL);
     } else {

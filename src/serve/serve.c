@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "serve/adapters.h"
 #include "serve/route.h"
 
 enum { PARALLEL_DEFAULT = 8, STOP_SECONDS = 10, TICK_MS = 20 };
@@ -59,6 +60,15 @@ static status read_keys(const serve_opts *o, gate **out, err *e)
 out:
     gate_free(a);
     return st;
+}
+
+static status check_adapters(const server *s, err *e)
+{
+    for (size_t i = 0; i < s->o.engine.adapter_count; i++)
+        if (!adapters_is_name(s, str_from(s->o.engine.adapters[i].name)))
+            return err_set(e, E_ARG, "cannot call an adapter \"%s\"\nletters, digits, dots, dashes and underscores make a name, and it is neither \"latest\" nor the model's",
+                           s->o.engine.adapters[i].name);
+    return OK;
 }
 
 /* ---- signals -------------------------------------------------------------------------------------------------- */
@@ -133,10 +143,13 @@ static void on_event_log(int severity, const char *text)
 static void take_down(running *r)
 {
     http_free(r->s.door);
+    adapters_free(r->s.adapters);
     facet_engine_stop(r->s.engine);
     if (r->s.turns) turns_flush(r->s.turns);
     free_events(r);
     turns_free(r->s.turns);
+    thoughts_free(r->s.thoughts);
+    responses_store_free(r->s.responses);
     gate_free(r->s.gate);
     if (r->s.base) event_base_free(r->s.base);
 }
@@ -154,11 +167,16 @@ status serve_run(const facet_model *m, const serve_opts *o, err *e)
     s->base = event_base_new();
     if (!s->base) FAIL(e, E_NOMEM, "could not set up the server\nno event loop");
     TRY(turns_new(&s->turns, s->base, e));
-    s->o.engine.turns = true;
+    TRY(thoughts_new(&s->thoughts, e));
+    TRY(responses_store_new(&s->responses, e));
+    s->o.engine.embed = true;
     TRY(choose_parallel(m, &s->o.engine, e));
     TRY(http_new(&s->door, s->base, &o->http, &on, e));     /* a port in use is said before anything large is set up */
+    TRY(check_adapters(s, e));
+    TRY(adapters_new(&s->adapters, s, o->adapter_dir, e));
     TRY(facet_engine_start(&s->engine, m, &s->o.engine, e));
     facet_engine_read_opts(s->engine, &s->used);
+    TRY(facet_plan_engine(m, &s->used, &s->plan, e));
     TRY(add_events(&r, e));
     if (o->ready) TRY(o->ready(o->user, http_address(s->door), e));
     if (event_base_dispatch(s->base) < 0) FAIL(e, E_IO, "the event loop failed");

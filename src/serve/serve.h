@@ -10,6 +10,7 @@
 typedef struct serve_opts {
     http_opts http;
     facet_engine_opts engine;        /* parallel 0: what memory allows, at most 8 */
+    const char *adapter_dir;         /* from where requests may load adapters; NULL: none may.  engine.adapters: those that are there at the start */
     const char *path;                /* of the model: gives it its name */
     const char *alias;               /* the name that clients see; NULL: from the path */
     const char *const *keys; size_t key_count;         /* API keys; none: everyone may ask */
@@ -17,7 +18,9 @@ typedef struct serve_opts {
     const char *const *origins; size_t origin_count;   /* of web pages elsewhere that may ask */
     bool insecure;                   /* listen to other machines without a key */
     bool think;                      /* let the model think unless a request says otherwise */
+    int32_t think_budget;            /* most tokens of a thought unless a request says otherwise; 0: no limit */
     bool strict_model;               /* 404 for a model name that is not ours, instead of a remark */
+    int  queue_seconds;              /* a request that has waited so long is told to come back; 0: 120 */
     int  stop_seconds;               /* after SIGTERM answers get this long to end; 0: 10 */
     /* Called once, when it listens: "127.0.0.1:8080". */
     status (*ready)(void *user, const char *address, err *e);

@@ -2,6 +2,18 @@
 #include "base/mem.h"
 #include "serve/server.h"
 
+/* An id, or { "id", "piece" }; NULL when out of memory. */
+static json_t *one_token(const server *s, int32_t id, bool with_piece)
+{
+    char *piece = NULL;
+    size_t n = 0;
+    if (!with_piece) return json_integer(id);
+    if (facet_detokenize(s->model, &id, 1, true, &piece, &n, NULL) != FACET_OK) return NULL;
+    json_t *o = json_pack("{s:i, s:s%}", "id", (int)id, "piece", piece, n);
+    facet_free(piece);
+    return o;
+}
+
 static bool tokenize(server *s, const json_t *body, json_t **out, refusal *r)
 {
     const char *text = NULL;
@@ -14,18 +26,11 @@ static bool tokenize(server *s, const json_t *body, json_t **out, refusal *r)
     if (!text) return field_refuse(r, 400, NULL, "content", "\"content\" is missing: the text to take apart");
     if (facet_tokenize(s->model, text, strlen(text), special, &ids, &n, &e) != FACET_OK) return field_refuse_err(r, &e);
     json_t *list = json_array();
-    if (bos && s->info.bos >= 0) json_array_append_new(list, json_integer(s->info.bos));
-    for (size_t i = 0; i < n; i++) {
-        char *piece = NULL;
-        size_t bytes = 0;
-        json_t *one = json_integer(ids[i]);
-        if (pieces && facet_detokenize(s->model, &ids[i], 1, true, &piece, &bytes, NULL) == FACET_OK)
-            one = json_pack("{s:o, s:s%}", "id", one, "piece", piece, bytes);
-        facet_free(piece);
-        json_array_append_new(list, one);
-    }
+    bool ok = list && (!bos || s->info.bos < 0 || json_array_append_new(list, json_integer(s->info.bos)) == 0);
+    for (size_t i = 0; ok && i < n; i++) ok = json_array_append_new(list, one_token(s, ids[i], pieces)) == 0;
     facet_free(ids);
-    *out = json_pack("{s:o}", "tokens", list);
+    *out = ok ? json_pack("{s:O}", "tokens", list) : NULL;       /* NULL: answered as out of memory */
+    json_decref(list);
     return true;
 }
 

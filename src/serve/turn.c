@@ -38,7 +38,7 @@ static turn_event *copy_of(const facet_event *ev)
     if (!c) return NULL;
     char *at = (char *)(c + 1);
     *c = (turn_event){ .kind = ev->kind, .n = n, .index = ev->index, .done = ev->prompt_done, .total = ev->prompt_total,
-                       .token = ev->token, .top_count = ev->top_count };
+                       .tokens = ev->answer_tokens, .token = ev->token, .top_count = ev->top_count };
     if (top) memcpy(at, ev->top, top);
     c->top = (const facet_logprob *)(const void *)at;
     c->text = at += top;
@@ -173,6 +173,8 @@ void turn_event_free(turn_event *ev)
 }
 
 const facet_result *turn_result(const turn *t) { return &t->result; }
+
+const char *turn_unenforced(const turn *t) { return facet_request_unenforced(t->request); }
 
 void turn_cancel(turn *t) { facet_request_cancel(t->request); }
 

@@ -19,6 +19,7 @@ typedef struct turn_event {
     const char *name;                /* CALL */
     int32_t index;                   /* CALL */
     int32_t done, total;             /* PROGRESS */
+    int32_t tokens;                  /* of the answer so far */
     facet_logprob token;             /* TOKEN */
     const facet_logprob *top; int32_t top_count;
 } turn_event;
@@ -38,6 +39,8 @@ status turn_start(turn **out, turns *all, facet_request *r, turn_fn fn, void *us
 turn_event *turn_next(turn *t);
 void   turn_event_free(turn_event *ev);
 const facet_result *turn_result(const turn *t);
+/* Keywords of its schemas that are not enforced: facet_request_unenforced. */
+const char *turn_unenforced(const turn *t);
 void   turn_cancel(turn *t);
 /* Only after FACET_DONE was taken. */
 void   turn_free(turn *t);

@@ -216,6 +216,7 @@ static void value(automaton *a, uint32_t f, int32_t node, unsigned char b, state
 {
     const schema_node *x = &a->s->nodes[node];
     thread t = { .frame = f, .node = node };
+    a->steps++;
     if (!lives(a, node, a->frames[f].depth)) return;
     switch (x->kind) {
     case SCHEMA_UNION:
@@ -402,6 +403,10 @@ static unsigned char quote_of(const automaton *a) { return a->s->syntax == SCHEM
 static void string(automaton *a, const thread *t, unsigned char b, state *out)
 {
     thread n = *t;
+    if (t->inside == AUTOMATON_PLAIN && b >= ' ' && b < 0x80 && b != '"' && b != '\\') {      /* the usual characters */
+        if (take(a, &n, b)) emit(out, &n);
+        return;
+    }
     if (b == quote_of(a) && t->inside == AUTOMATON_PLAIN) {
         if (string_may_end(a, t)) emit_after(out, t->frame);
     } else if (quoted_byte(a, &n, b, true)) emit(out, &n);
@@ -485,6 +490,13 @@ static void bare_key(automaton *a, const thread *t, unsigned char b, state *out)
     emit(out, &n);
 }
 
+bool automaton_key_is_open(const automaton *a, const thread *t)
+{
+    const automaton_frame *f = &a->frames[t->frame];
+    const schema_node *x = &a->s->nodes[f->node];
+    return t->mode == AUTOMATON_KEY && x->kind == SCHEMA_OBJECT && others_may_come(a, f, x);
+}
+
 static void key(automaton *a, const thread *t, unsigned char b, state *out)
 {
     const automaton_frame *f = &a->frames[t->frame];
@@ -529,6 +541,7 @@ static void step(automaton *a, const thread *t, unsigned char b, state *out)
 void automaton_step(automaton *a, const state *in, unsigned char b, state *out)
 {
     out->count = 0;
+    a->steps += in->count;
     for (int32_t i = 0; i < in->count; i++) step(a, &in->threads[i], b, out);
 }
 
@@ -554,14 +567,16 @@ bool automaton_complete(const automaton *a, const state *x)
     return false;
 }
 
-bool automaton_accepts(automaton *a, int32_t node, str text)
+bool automaton_accepts(automaton *a, int32_t node, str text, int64_t *left)
 {
     state x[2];
     int now = 0;
     uint32_t mark = automaton_mark(a);
+    int64_t before = a->steps, most = left ? *left : INT64_MAX;
     automaton_begin(a, node, &x[0]);
-    for (size_t i = 0; i < text.n && x[now].count; i++, now = !now) automaton_step(a, &x[now], (unsigned char)text.p[i], &x[!now]);
-    bool ok = automaton_complete(a, &x[now]);
+    for (size_t i = 0; i < text.n && x[now].count && a->steps - before <= most; i++, now = !now) automaton_step(a, &x[now], (unsigned char)text.p[i], &x[!now]);
+    bool ok = automaton_complete(a, &x[now]) && a->steps - before <= most;
+    if (left) *left -= a->steps - before;
     automaton_reset(a, mark);
     return ok;
 }

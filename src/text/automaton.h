@@ -53,6 +53,7 @@ typedef struct automaton {
     const schema *s;
     automaton_frame *frames; uint32_t frame_count;
     uint32_t *heads, *next;    /* frames by hash */
+    int64_t steps;             /* threads and alternatives that were looked at so far */
 } automaton;
 
 status automaton_init(automaton *a, const schema *s, err *e);
@@ -61,8 +62,13 @@ void   automaton_done(automaton *a);
 void   automaton_begin(automaton *a, int32_t node, automaton_state *out);
 /* out->count 0: the byte may not come.  in and out differ. */
 void   automaton_step(automaton *a, const automaton_state *in, unsigned char b, automaton_state *out);
+/* Sets the bits of bytes that may come next, and perhaps of others. */
+typedef struct automaton_bytes { uint64_t bits[4]; } automaton_bytes;
+void   automaton_first(const automaton *a, const automaton_state *x, automaton_bytes *set);
 /* The value may end here. */
 bool   automaton_complete(const automaton *a, const automaton_state *x);
+/* A key comes, and it need not be a declared one. */
+bool   automaton_key_is_open(const automaton *a, const automaton_thread *t);
 /* Forgets frames that were made since the mark. */
 static inline uint32_t automaton_mark(const automaton *a) { return a->frame_count; }
 void   automaton_reset(automaton *a, uint32_t mark);
@@ -70,7 +76,8 @@ void   automaton_reset(automaton *a, uint32_t mark);
 void   automaton_collect(automaton *a, automaton_state **states, int32_t n);
 /* A byte that brings a thread nearer to its end; 0: it is complete.  Following it always ends. */
 unsigned char automaton_closing_byte(const automaton *a, const automaton_thread *t);
-/* True when the whole text is a value of node. */
-bool   automaton_accepts(automaton *a, int32_t node, str text);
+/* True when the whole text is a value of node.  *left: how many threads and alternatives may be looked at, NULL: any number; what was
+ * taken goes off it, and below 0 the answer is false for want of them. */
+bool   automaton_accepts(automaton *a, int32_t node, str text, int64_t *left);
 
 #endif

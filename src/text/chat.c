@@ -273,6 +273,7 @@ static status render_message(render *r, size_t i, err *e)
         TRY(chat_write_data(r->out, str_from(name), e));
         TRY(chat_write_text(r->out, "\n", e));
     }
+    r->out->last = r->out->text.len;
     TRY(thought(r, i, message, e));
     TRY(calls_and_results(r, i, message, &answered, e));
     size_t begin = r->out->text.len;

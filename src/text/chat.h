@@ -25,6 +25,7 @@ typedef struct chat_span { size_t begin, end; bool structure; } chat_span;
 typedef struct chat_prompt {
     buf text;
     chat_span *spans; size_t span_count, span_cap;
+    size_t last;                 /* where the text of the last message begins, behind what opens its turn */
 } chat_prompt;                   /* {0} is empty */
 void chat_prompt_done(chat_prompt *p);
 
@@ -47,5 +48,7 @@ status chat_normalise(json_t **out, const json_t *messages, err *e);
 
 /* Ids of a prompt: structure with special tokens, content without. */
 status chat_encode(const tok *t, const chat_prompt *p, tok_ids *out, err *e);
+/* The same of the part [begin, end) of its text, as if it stood alone. */
+status chat_encode_part(const tok *t, const chat_prompt *p, size_t begin, size_t end, tok_ids *out, err *e);
 
 #endif

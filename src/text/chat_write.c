@@ -124,16 +124,20 @@ out:
 
 status chat_write_fields(chat_prompt *p, const json_t *object, err *e) { return write_entries(p, object, false, 0, e); }
 
-status chat_encode(const tok *t, const chat_prompt *p, tok_ids *out, err *e)
+status chat_encode_part(const tok *t, const chat_prompt *p, size_t begin, size_t end, tok_ids *out, err *e)
 {
     status st = OK;
     tok_range *ranges = mem_array(p->span_count, sizeof *ranges, MEM_TEXT);
     size_t n = 0;
     if (!ranges) FAIL(e, E_NOMEM, "could not tokenize the prompt\nout of memory");
-    for (size_t i = 0; i < p->span_count; i++)
-        if (p->spans[i].structure) ranges[n++] = (tok_range){ p->spans[i].begin, p->spans[i].end };
-    TRY(tok_encode_ranges(t, (str){ buf_text(&p->text), p->text.len }, ranges, n, out, e));
+    for (size_t i = 0; i < p->span_count; i++) {
+        size_t from = MAX(p->spans[i].begin, begin), to = MIN(p->spans[i].end, end);
+        if (p->spans[i].structure && from < to) ranges[n++] = (tok_range){ from - begin, to - begin };
+    }
+    TRY(tok_encode_ranges(t, (str){ buf_text(&p->text) + begin, end - begin }, ranges, n, out, e));
 out:
     mem_free(ranges);
     return st;
 }
+
+status chat_encode(const tok *t, const chat_prompt *p, tok_ids *out, err *e) { return chat_encode_part(t, p, 0, p->text.len, out, e); }

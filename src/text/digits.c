@@ -26,12 +26,10 @@ void digits_print(double v, char out[32])
 }
 
 /* The value rounded down; *exact: nothing was rounded.  Beyond 64 bits it stays at the border. */
-static digits_fixed fixed_of(const json_t *v, bool *exact)
+static digits_fixed fixed_of_real(double d, bool *exact)
 {
     char text[32], *at = text;
     *exact = true;
-    if (json_is_integer(v)) return (digits_fixed)json_integer_value(v) * ONE;
-    double d = json_number_value(v);
     if (fabs(d) >= 9.2e18) return d < 0 ? -FIXED_MAX : FIXED_MAX;
     digits_print(d, text);
     bool minus = *at == '-';
@@ -53,6 +51,12 @@ static digits_fixed fixed_of(const json_t *v, bool *exact)
     return minus ? -f - !*exact : f;
 }
 
+static digits_fixed fixed_of(const json_t *v, bool *exact)
+{
+    *exact = true;
+    return json_is_integer(v) ? (digits_fixed)json_integer_value(v) * ONE : fixed_of_real(json_number_value(v), exact);
+}
+
 static digits_fixed round_up(digits_fixed v, digits_fixed step)
 {
     digits_fixed rest = v % step;
@@ -68,11 +72,21 @@ static void tidy(digits_range *r)
     r->hi = round_down(r->hi, r->step);
 }
 
+/* Readers hold doubles: beside an exclusive bound stands the next double, not the next decimal, which would read as the bound. */
+static bool next_double(const json_t *v, double towards, digits_fixed *f, bool *exact)
+{
+    double d = json_number_value(v);
+    if (fabs(d) >= 0x1p53) return false;
+    *f = fixed_of_real(nextafter(d, towards), exact);
+    return true;
+}
+
 void digits_at_least(digits_range *r, const json_t *v, bool exclusive)
 {
     bool exact;
-    digits_fixed f = fixed_of(v, &exact) ;
+    digits_fixed f = fixed_of(v, &exact), next;
     f += exclusive || !exact;
+    if (exclusive && next_double(v, INFINITY, &next, &exact)) f = MAX(f, next + !exact);
     r->lo = MAX(r->lo, f);
     tidy(r);
 }
@@ -80,8 +94,9 @@ void digits_at_least(digits_range *r, const json_t *v, bool exclusive)
 void digits_at_most(digits_range *r, const json_t *v, bool exclusive)
 {
     bool exact;
-    digits_fixed f = fixed_of(v, &exact);
+    digits_fixed f = fixed_of(v, &exact), next;
     f -= exclusive && exact;
+    if (exclusive && next_double(v, -INFINITY, &next, &exact)) f = MIN(f, next);
     r->hi = MIN(r->hi, f);
     tidy(r);
 }

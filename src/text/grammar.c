@@ -1,14 +1,12 @@
 #include "text/grammar.h"
 
 #include "base/bits.h"
-#include "base/hash.h"
-#include "text/automaton.h"
+#include "text/loop.h"
+#include "text/masks.h"
 #include "text/parse_call.h"
 
 enum {
-    KEPT = 24,                   /* masks */
-    KEPT_PATTERNS = 64,
-    PERIOD_MAX = 16, WINDOW = 64, FEW = 3,
+    WINDOW = 64, FEW = 3,        /* of a string */
     WINDOW_OUTSIDE = 512,        /* lists of equal numbers are more often meant than strings of equal words */
     CLOSING_MAX = 1 << 16
 };
@@ -25,15 +23,12 @@ typedef struct moment {
     phase phase;
     bool thought;                /* there was one */
     bool closing, closed;        /* a loop is being ended, has been ended */
+    bool stirred;                /* the first loop of this value was broken up: the next one ends it */
+    int32_t avoid[FEW], avoid_count;     /* tokens that would go on with the loop: not the next one */
     size_t closing_at;
     automaton_state state;       /* JSON, CALL */
-    int32_t recent[WINDOW];
-    uint32_t count;              /* tokens in this value */
-    uint32_t same[PERIOD_MAX + 1];   /* how many tokens in a row equal the one so many before */
+    loop loop;                   /* of the tokens in this value */
 } moment;
-
-typedef struct kept_mask { uint64_t hash, used; int32_t count; phase phase; automaton_thread *threads; uint64_t *mask; } kept_mask;
-typedef struct kept_pattern { const regex *r; uint32_t state; uint64_t used; uint64_t *mask; } kept_pattern;
 
 struct grammar {
     grammar_opts o;
@@ -42,12 +37,10 @@ struct grammar {
     automaton json, call;
     moment now, past[GRAMMAR_ROLLBACK_MAX];
     uint32_t past_at, past_count;
-    kept_mask kept[KEPT];
-    kept_pattern patterns[KEPT_PATTERNS];
-    uint64_t clock;
-    uint64_t *room;
-    automaton_state stack[TRIE_DEPTH_MAX + 1];
-    buf closing;
+    masks *masks;
+    uint64_t *spare;             /* a mask */
+    automaton_state next[2];     /* while bytes are read */
+    char *closing; size_t closing_len;      /* [CLOSING_MAX] */
 };
 
 /* ---- making ---------------------------------------------------------------------------------------------- */
@@ -62,13 +55,31 @@ static status check_name(const char *name, err *e)
     return OK;
 }
 
+/* A function with a schema that cannot be used takes any arguments, unless it is strict; that is said. */
+static status take_any(grammar *g, const char *name, int32_t node_count, int32_t *node, err *e)
+{
+    status st = OK;
+    buf *b = &g->calls->unenforced;
+    json_t *any = json_pack("{s:s}", "type", "object");
+    g->calls->node_count = node_count;
+    if (!any) FAIL(e, E_NOMEM, "could not set up the declared functions\nout of memory");
+    schema_allow_more(g->calls);
+    TRY(schema_add(g->calls, any, true, node, e));
+    if (b->len < 1024) TRY(buf_addf(b, e, "%sparameters of %.60s", b->len ? ", " : "", name));
+out:
+    json_decref(any);
+    return st;
+}
+
 static status compile_tool(grammar *g, const json_t *tool, str *name, int32_t *node, err *e)
 {
     status st = OK;
     const json_t *f = json_object_get(tool, "function"), *p = json_object_get(f, "parameters");
     const char *text = json_string_value(json_object_get(f, "name"));
     json_t *none = NULL;
+    bool strict = json_is_true(json_object_get(f, "strict"));
     size_t before = g->calls->unenforced.len;
+    int32_t node_count = g->calls->node_count;
     TRY(check_name(text, e));
     *name = str_from(text);
     if (!p || json_is_null(p)) {
@@ -76,11 +87,12 @@ static status compile_tool(grammar *g, const json_t *tool, str *name, int32_t *n
         if (!p) FAIL(e, E_NOMEM, "could not set up the declared functions\nout of memory");
     }
     st = schema_add(g->calls, p, true, node, e);
+    if (!strict && (st == E_ARG || st == E_UNSUPPORTED)) st = take_any(g, text, node_count, node, e);
     if (st != OK) {
         err_wrap(e, "function \"%.60s\"", text);
         goto out;
     }
-    if (json_is_true(json_object_get(f, "strict")) && g->calls->unenforced.len > before)
+    if (strict && g->calls->unenforced.len > before)
         FAIL(e, E_ARG, "cannot use the function \"%.60s\" as strict\nits schema has keywords that are not enforced: %s", text, schema_unenforced(g->calls));
 out:
     json_decref(none);
@@ -115,18 +127,6 @@ out:
     return st;
 }
 
-static status rooms(grammar *g, err *e)
-{
-    size_t words = g->o.trie->words;
-    bool ok = (g->room = mem_array(words, sizeof *g->room, MEM_TEXT)) != NULL;
-    for (int i = 0; ok && i < KEPT; i++) {
-        g->kept[i].mask = mem_array(words, sizeof *g->room, MEM_TEXT);
-        g->kept[i].threads = mem_array(AUTOMATON_THREADS_MAX, sizeof *g->kept[i].threads, MEM_TEXT);
-        ok = g->kept[i].mask && g->kept[i].threads;
-    }
-    return ok ? OK : err_set(e, E_NOMEM, "could not constrain an answer\nout of memory");
-}
-
 status grammar_new(grammar **out, const grammar_opts *o, err *e)
 {
     status st = OK;
@@ -134,7 +134,6 @@ status grammar_new(grammar **out, const grammar_opts *o, err *e)
     if (!g) return err_set(e, E_NOMEM, "could not constrain an answer\nout of memory");
     g->o = *o;
     g->now.phase = o->in_thought ? THOUGHT : BEGIN;
-    buf_init(&g->closing, CLOSING_MAX);
     g->ends = mem_array((size_t)o->end_count + 2, sizeof *g->ends, MEM_TEXT);
     if (!g->ends) FAIL(e, E_NOMEM, "could not constrain an answer\nout of memory");
     for (int32_t i = 0; i < o->end_count; i++) g->ends[g->end_count++] = o->ends[i];
@@ -146,7 +145,10 @@ status grammar_new(grammar **out, const grammar_opts *o, err *e)
     if (o->choice != GRAMMAR_NONE && json_array_size(o->tools)) TRY(compile_tools(g, e));
     if (o->choice == GRAMMAR_REQUIRED && !g->calls) FAIL(e, E_ARG, "cannot require a call\nno functions are declared");
     if (o->format) TRY(automaton_init(&g->json, o->format, e));
-    TRY(rooms(g, e));
+    TRY(masks_new(&g->masks, o->tok, o->trie, e));
+    g->closing = mem_alloc(CLOSING_MAX, MEM_TEXT);
+    g->spare = mem_array(o->trie->words, sizeof *g->spare, MEM_TEXT);
+    if (!g->closing || !g->spare) FAIL(e, E_NOMEM, "could not constrain an answer\nout of memory");
     g->o.tools = NULL;
     g->o.named = NULL;
     *out = g;
@@ -162,14 +164,10 @@ void grammar_free(grammar *g)
     automaton_done(&g->json);
     automaton_done(&g->call);
     schema_free(g->calls);
-    for (int i = 0; i < KEPT; i++) {
-        mem_free(g->kept[i].mask);
-        mem_free(g->kept[i].threads);
-    }
-    for (int i = 0; i < KEPT_PATTERNS; i++) mem_free(g->patterns[i].mask);
-    mem_free(g->room);
+    masks_free(g->masks);
+    mem_free(g->spare);
     mem_free(g->ends);
-    buf_done(&g->closing);
+    mem_free(g->closing);
     mem_free(g);
 }
 
@@ -180,7 +178,7 @@ const char *grammar_warning(const grammar *g)
     return g->now.closed || g->now.closing ? "the answer repeated itself without end and was closed early" : NULL;
 }
 
-/* ---- walking the vocabulary -------------------------------------------------------------------------------- */
+/* ---- masks ---------------------------------------------------------------------------------------------------- */
 
 static void set(const grammar *g, uint64_t *bits, int32_t id)
 {
@@ -192,130 +190,6 @@ static void add(const grammar *g, uint64_t *bits, const uint64_t *more)
     for (size_t i = 0; i < g->o.trie->words; i++) bits[i] |= more[i];
 }
 
-/* Sets the tokens of the tree that g->stack[0] lets through whole. */
-static void walk(grammar *g, automaton *a, const trie_tree *t, uint64_t *bits)
-{
-    uint32_t mark = automaton_mark(a);
-    for (uint32_t i = 0; i < t->count;) {
-        const trie_node *n = &t->nodes[i];
-        automaton_step(a, &g->stack[n->depth], n->byte, &g->stack[n->depth + 1]);
-        if (g->stack[n->depth + 1].count == 0) { i = n->skip; continue; }
-        for (uint32_t k = 0; k < n->count; k++) set(g, bits, t->ids[n->first + k]);
-        i++;
-    }
-    automaton_reset(a, mark);
-}
-
-/* Tokens that stay inside a string whose pattern is in this state. */
-static void add_pattern(grammar *g, automaton *a, const automaton_thread *t, const regex *r, trie_class class, uint64_t *bits)
-{
-    kept_pattern *p = &g->patterns[0];
-    g->clock++;
-    for (int i = 0; i < KEPT_PATTERNS; i++) {
-        kept_pattern *k = &g->patterns[i];
-        if (k->mask && k->r == r && k->state == t->lo) {
-            k->used = g->clock;
-            add(g, bits, k->mask);
-            walk(g, a, &g->o.trie->rest[class], bits);
-            return;
-        }
-        if (k->used < p->used) p = k;
-    }
-    memset(g->room, 0, g->o.trie->words * sizeof *g->room);
-    walk(g, a, &g->o.trie->all, g->room);
-    add(g, bits, g->room);
-    if (!p->mask) p->mask = mem_array(g->o.trie->words, sizeof *p->mask, MEM_TEXT);
-    if (!p->mask) return;       /* slower, but right */
-    p->r = r;
-    p->state = t->lo;
-    p->used = g->clock;
-    for (size_t i = 0; i < g->o.trie->words; i++) p->mask[i] = g->room[i] & g->o.trie->plain[class][i];
-}
-
-/* Inside a string or key, most tokens need no walk; false: this thread does. */
-static bool add_thread(grammar *g, automaton *a, const automaton_thread *t, uint64_t *bits)
-{
-    const trie *x = g->o.trie;
-    trie_class class = a->s->syntax == SCHEMA_JSON ? TRIE_JSON : TRIE_CALL;
-    const uint64_t *plain = x->plain[class];
-    if (t->inside != AUTOMATON_PLAIN) return false;
-    if (t->mode != AUTOMATON_STRING && t->mode != AUTOMATON_OTHER_KEY && t->mode != AUTOMATON_BARE_KEY) return false;
-    g->stack[0] = (automaton_state){ .count = 1, .threads = { *t } };
-    if (t->mode == AUTOMATON_BARE_KEY) plain = x->plain[class = TRIE_BARE];
-    if (t->mode == AUTOMATON_STRING) {
-        const schema_node *n = &a->s->nodes[t->node];
-        const regex *r = n->pattern == SCHEMA_NONE ? NULL : a->s->patterns[n->pattern];
-        if (r && !r->all[t->lo]) {
-            add_pattern(g, a, t, r, class, bits);
-            return true;
-        }
-        uint32_t left = r || n->max == UINT32_MAX ? UINT32_MAX : n->max - t->at;
-        if (left < (uint32_t)x->longest) plain = (class == TRIE_JSON ? x->short_json : x->short_call) + left * x->words;
-    }
-    add(g, bits, plain);
-    walk(g, a, &x->rest[class], bits);
-    return true;
-}
-
-/* Counts that make no difference for one token become equal, so that masks are found again. */
-static void simplify(const automaton *a, automaton_state *s)
-{
-    for (int32_t i = 0; i < s->count; i++) {
-        automaton_thread *t = &s->threads[i];
-        if (t->mode != AUTOMATON_STRING) continue;
-        const schema_node *n = &a->s->nodes[t->node];
-        if (n->pattern != SCHEMA_NONE || (n->max != UINT32_MAX && n->max - t->at < TRIE_DEPTH_MAX)) continue;
-        if (t->at >= n->min) t->at = n->min;
-        else if (n->min - t->at > TRIE_DEPTH_MAX) t->at = 0;
-    }
-}
-
-static void compute(grammar *g, automaton *a, const automaton_state *s, uint64_t *bits)
-{
-    automaton_state others = { .count = 0 };
-    const tok_special *sp = tok_specials(g->o.tok);
-    for (int32_t i = 0; i < s->count; i++)
-        if (!add_thread(g, a, &s->threads[i], bits)) others.threads[others.count++] = s->threads[i];
-    g->stack[0] = others;
-    if (others.count) walk(g, a, &g->o.trie->all, bits);
-    if (a->s->syntax == SCHEMA_CALL) {
-        uint32_t mark = automaton_mark(a);
-        g->stack[0] = *s;
-        automaton_step(a, &g->stack[0], (unsigned char)SCHEMA_QUOTE, &g->stack[1]);
-        if (g->stack[1].count) set(g, bits, sp->quote);
-        automaton_reset(a, mark);
-    }
-}
-
-/* Adds what may come in this state, computed or remembered. */
-static void add_state(grammar *g, automaton *a, phase p, automaton_state s, uint64_t *bits)
-{
-    simplify(a, &s);
-    size_t bytes = (size_t)s.count * sizeof *s.threads;
-    uint64_t hash = hash_bytes(s.threads, bytes, (uint64_t)p);
-    kept_mask *oldest = &g->kept[0];
-    g->clock++;
-    for (int i = 0; i < KEPT; i++) {
-        kept_mask *k = &g->kept[i];
-        if (k->used && k->hash == hash && k->phase == p && k->count == s.count && memcmp(k->threads, s.threads, bytes) == 0) {
-            k->used = g->clock;
-            add(g, bits, k->mask);
-            return;
-        }
-        if (k->used < oldest->used) oldest = k;
-    }
-    memset(oldest->mask, 0, g->o.trie->words * sizeof *bits);
-    compute(g, a, &s, oldest->mask);
-    oldest->hash = hash;
-    oldest->used = g->clock;
-    oldest->phase = p;
-    oldest->count = s.count;
-    memcpy(oldest->threads, s.threads, bytes);
-    add(g, bits, oldest->mask);
-}
-
-/* ---- masks ---------------------------------------------------------------------------------------------------- */
-
 static void add_ends(const grammar *g, bool called, uint64_t *bits)
 {
     for (int32_t i = 0; i < g->end_count; i++)
@@ -326,7 +200,7 @@ static void add_ends(const grammar *g, bool called, uint64_t *bits)
 static void add_closing(const grammar *g, uint64_t *bits)
 {
     const trie_tree *t = &g->o.trie->all;
-    str rest = { buf_text(&g->closing) + g->now.closing_at, g->closing.len - g->now.closing_at };
+    str rest = { g->closing + g->now.closing_at, g->closing_len - g->now.closing_at };
     int32_t best = tok_specials(g->o.tok)->quote;
     if (rest.p[0] != SCHEMA_QUOTE)
         for (uint32_t i = 0, end = t->count, d = 0; i < end && d < rest.n;) {
@@ -347,12 +221,25 @@ static void add_begin(grammar *g, uint64_t *bits)
     if (g->calls) set(g, bits, sp->tool_call);
     if (g->o.choice == GRAMMAR_REQUIRED) return;
     if (g->o.format) {
-        automaton_begin(&g->json, g->o.format_node, &g->stack[1]);
-        add_state(g, &g->json, JSON, g->stack[1], bits);
+        automaton_begin(&g->json, g->o.format_node, &g->next[0]);
+        masks_add(g->masks, &g->json, &g->next[0], bits);
     } else {
         add(g, bits, g->o.trie->text);
         add_ends(g, false, bits);
     }
+}
+
+/* Without what would go on with a loop, unless that is all there is. */
+static void leave_out(const grammar *g, uint64_t *bits)
+{
+    const moment *m = &g->now;
+    uint64_t kept[FEW], any = 0;
+    for (int32_t i = 0; i < m->avoid_count; i++) {
+        kept[i] = bits[m->avoid[i] / 64];
+        bits[m->avoid[i] / 64] &= ~((uint64_t)1 << (m->avoid[i] % 64));
+    }
+    for (size_t w = 0; m->avoid_count && !any && w < g->o.trie->words; w++) any = bits[w];
+    for (int32_t i = any ? 0 : m->avoid_count; i-- > 0;) bits[m->avoid[i] / 64] = kept[i];
 }
 
 void grammar_mask(grammar *g, uint64_t *bits)
@@ -374,11 +261,13 @@ void grammar_mask(grammar *g, uint64_t *bits)
         break;
     case JSON:
         if (automaton_complete(&g->json, &m->state)) add_ends(g, false, bits);
-        if (!m->closed) add_state(g, &g->json, JSON, m->state, bits);
+        if (!m->closed) masks_add(g->masks, &g->json, &m->state, bits);
+        leave_out(g, bits);
         break;
     case CALL:
         if (automaton_complete(&g->call, &m->state)) set(g, bits, sp->tool_call_end);
-        else add_state(g, &g->call, CALL, m->state, bits);
+        else masks_add(g->masks, &g->call, &m->state, bits);
+        leave_out(g, bits);
         break;
     case CALLED:
         if (!g->o.one_call && !m->closed) set(g, bits, sp->tool_call);
@@ -399,32 +288,48 @@ static bool in_text(const automaton_state *s)
     return false;
 }
 
-static bool few_different(const moment *m)
+/* The newest tokens are of FEW kinds at most: those are what is to be avoided. */
+static bool few_different(moment *m)
 {
     int32_t seen[FEW];
     int n = 0, k;
-    if (m->count < WINDOW) return false;
-    for (int i = 0; i < WINDOW; i++) {
-        for (k = 0; k < n && seen[k] != m->recent[i]; k++) {}
+    if (m->loop.count < WINDOW) return false;
+    for (uint32_t i = 1; i <= WINDOW; i++) {
+        int32_t id = loop_before(&m->loop, i);
+        for (k = 0; k < n && seen[k] != id; k++) {}
         if (k < n) continue;
         if (n == FEW) return false;
-        seen[n++] = m->recent[i];
+        seen[n++] = id;
     }
+    memcpy(m->avoid, seen, (size_t)n * sizeof *seen);
+    m->avoid_count = n;
     return true;
 }
 
-/* One more token of a value; true: it goes round in circles. */
+/* One more token of a value; true: it goes round in circles, and m->avoid is what would go on with it. */
 static bool loops(moment *m, int32_t id)
 {
-    uint32_t window = in_text(&m->state) ? WINDOW : WINDOW_OUTSIDE;
-    bool found = false;
-    for (uint32_t p = 1; p <= PERIOD_MAX; p++) {
-        bool same = m->count >= p && m->recent[(m->count - p) % WINDOW] == id;
-        m->same[p] = same ? m->same[p] + 1 : 0;
-        found |= m->same[p] + p >= MAX(window, 8 * p);
-    }
-    m->recent[m->count++ % WINDOW] = id;
-    return found || (window == WINDOW && few_different(m));
+    bool text = in_text(&m->state);
+    uint32_t found = text ? loop_add(&m->loop, id, WINDOW, 4) : loop_add(&m->loop, id, WINDOW_OUTSIDE, 8);
+    if (!found) return text && few_different(m);
+    m->avoid[0] = loop_before(&m->loop, found);
+    m->avoid_count = 1;
+    return true;
+}
+
+/* The first loop in a string of the value: what would go on with it may not come next, and often that is enough. */
+static bool stir(moment *m)
+{
+    if (m->stirred || !in_text(&m->state)) return false;
+    loop_begin(&m->loop);
+    return m->stirred = true;
+}
+
+static bool is_avoided(const moment *m, int32_t id)
+{
+    for (int32_t i = 0; i < m->avoid_count; i++)
+        if (m->avoid[i] == id) return true;
+    return false;
 }
 
 /* The text that ends the value from here; false: it would be too long, so the value goes on. */
@@ -433,19 +338,20 @@ static bool make_closing(grammar *g, automaton *a)
     uint32_t mark = automaton_mark(a);
     unsigned char b;
     bool ok = true;
-    automaton_state *x = g->stack;
-    buf_clear(&g->closing);
+    automaton_state *x = g->next;
+    g->closing_len = 0;
     x[0] = (automaton_state){ .count = 1, .threads = { g->now.state.threads[0] } };
     while (ok && (b = automaton_closing_byte(a, &x[0].threads[0])) != 0) {
         automaton_step(a, &x[0], b, &x[1]);
         int32_t best = 0;
         for (int32_t i = 0; i < x[1].count; i++)
             if (x[1].threads[i].mode == AUTOMATON_CLOSE || x[1].threads[i].mode == AUTOMATON_AFTER) best = i;
-        ok = x[1].count > 0 && buf_add(&g->closing, &(char){ (char)b }, 1, NULL) == OK;
+        ok = x[1].count > 0 && g->closing_len < CLOSING_MAX;
+        if (ok) g->closing[g->closing_len++] = (char)b;
         x[0] = (automaton_state){ .count = 1, .threads = { x[1].threads[best] } };
     }
     automaton_reset(a, mark);
-    return ok && g->closing.len > 0;
+    return ok && g->closing_len > 0;
 }
 
 /* ---- tokens --------------------------------------------------------------------------------------------------- */
@@ -467,7 +373,7 @@ static str bytes_of(const grammar *g, int32_t id)
 static bool consume(grammar *g, automaton *a, int32_t id)
 {
     str s = bytes_of(g, id);
-    automaton_state *x = g->stack;
+    automaton_state *x = g->next;
     int at = 0;
     if (s.n == 0) return false;
     x[0] = g->now.state;
@@ -488,16 +394,24 @@ static void begin_value(grammar *g, phase p)
 {
     moment *m = &g->now;
     m->phase = p;
-    m->count = 0;
-    memset(m->same, 0, sizeof m->same);
+    m->stirred = false;
+    m->avoid_count = 0;
+    loop_begin(&m->loop);
     automaton_begin(p == JSON ? &g->json : &g->call, p == JSON ? g->o.format_node : g->calls_node, &m->state);
 }
-
 
 static bool is_closing(const grammar *g, int32_t id)
 {
     str s = bytes_of(g, id);
-    return s.n > 0 && s.n <= g->closing.len - g->now.closing_at && memcmp(s.p, buf_text(&g->closing) + g->now.closing_at, s.n) == 0;
+    return s.n > 0 && s.n <= g->closing_len - g->now.closing_at && memcmp(s.p, g->closing + g->now.closing_at, s.n) == 0;
+}
+
+/* It does not go on with a loop, or nothing else may come. */
+static bool may_come(grammar *g, int32_t id)
+{
+    if (!is_avoided(&g->now, id)) return true;
+    grammar_mask(g, g->spare);
+    return g->spare[id / 64] >> (id % 64) & 1;
 }
 
 /* A token of a JSON value or a call. */
@@ -505,13 +419,15 @@ static bool value_token(grammar *g, int32_t id)
 {
     moment *m = &g->now;
     automaton *a = m->phase == JSON ? &g->json : &g->call;
-    if (m->closed || (m->closing && !is_closing(g, id)) || !consume(g, a, id)) return false;
+    if (m->closed || (m->closing && !is_closing(g, id)) || !may_come(g, id) || !consume(g, a, id)) return false;
+    m->avoid_count = 0;
     if (m->closing) {
         m->closing_at += bytes_of(g, id).n;
-        m->closed = m->closing_at >= g->closing.len;
+        m->closed = m->closing_at >= g->closing_len;
         m->closing = !m->closed;
-    } else if (loops(m, id) && make_closing(g, a)) {
-        m->closing = true;
+    } else if (loops(m, id) && !stir(m)) {
+        m->avoid_count = 0;
+        m->closing = make_closing(g, a);
         m->closing_at = 0;
     }
     return true;
@@ -584,7 +500,7 @@ static void collect(grammar *g, automaton *a, phase p)
         if (m->phase == p) states[n++] = &m->state;
     }
     automaton_collect(a, states, n);
-    for (int i = 0; i < KEPT; i++) g->kept[i].used = 0;
+    masks_forget(g->masks);
 }
 
 status grammar_accept(grammar *g, int32_t id, err *e)

@@ -2,8 +2,8 @@
  *
  * Phases follow each other by special tokens: a thought, then free text, a JSON value or tool calls, then the end.  Inside
  * JSON and calls an automaton over bytes decides; masks over the vocabulary come from walking its trie with it, and are
- * kept, so that the common ones cost a copy.  A value that repeats itself without end is closed the shortest way that its
- * schema allows. */
+ * kept, so that the common ones cost a copy.  A value that repeats itself without end may once, in a string, not go on as it did; the
+ * next time it is closed the shortest way that its schema allows. */
 #ifndef FC_TEXT_GRAMMAR_H
 #define FC_TEXT_GRAMMAR_H
 
@@ -31,8 +31,9 @@ typedef struct grammar_opts {
 
 typedef struct grammar grammar;
 
-/* *out owned: grammar_free.  E_ARG: a schema or name that cannot be used, by name; also for a keyword that is not enforced
- * in a function with "strict": true. */
+/* *out owned: grammar_free.  E_ARG: a name that cannot be used, a format's schema that cannot; and in a function with
+ * "strict": true, a schema that cannot be used or a keyword that is not enforced.  Other functions then take any arguments,
+ * and grammar_unenforced names them. */
 status grammar_new(grammar **out, const grammar_opts *o, err *e);
 void   grammar_free(grammar *g);
 /* Bit i of bits [trie->words]: token i may come next.  Never all zero.  The same until a token is accepted. */

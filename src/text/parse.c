@@ -65,6 +65,8 @@ void parser_free(parser *p)
     mem_free(p);
 }
 
+bool parser_in_thought(const parser *p) { return p->state == IN_THOUGHT; }
+bool parser_had_thought(const parser *p) { return p->thought; }
 const char *parser_warning(const parser *p) { return p->warning; }
 const parse_counts *parser_counts(const parser *p) { return &p->counts; }
 
@@ -416,6 +418,7 @@ status parser_token(parser *p, int32_t id, err *e)
         TRY(structure(p, id, &done, e));
         /* Outside of calls a quote token is text: the model speaks about the format. */
         bool quote = id == s->quote;
+        if (!done && p->state == IN_HEADER) TRY(leave_header(p, 0, e));      /* no header has one in it */
         ++*(done || !quote ? &p->counts.structure : counter(p));
         if (!quote) return OK;
         if (p->state == IN_CALL) return buf_add(&p->held, &(char){ PARSE_QUOTE }, 1, e);

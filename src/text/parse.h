@@ -36,6 +36,9 @@ void   parser_free(parser *p);
 status parser_token(parser *p, int32_t id, err *e);
 /* The end: stopped by a stop token or, when cut, by the length limit. Flushes what is held. */
 status parser_end(parser *p, bool cut, parse_finish *finish, err *e);
+/* Inside a thought, its header read.  A thought was opened, by the prompt too. */
+bool   parser_in_thought(const parser *p);
+bool   parser_had_thought(const parser *p);
 const char *parser_warning(const parser *p);      /* what was malformed, or NULL */
 const parse_counts *parser_counts(const parser *p);
 const char *parse_finish_name(parse_finish f);    /* "stop", "tool_calls", "length", "open" */

@@ -7,10 +7,10 @@
 #include "base/mem.h"
 #include "text/regex_int.h"
 
-enum { WORK_MAX = 4000000, CLASSES_MAX = 4096, NEVER = UINT16_MAX };
+enum { CLASSES_MAX = 4096, NEVER = UINT16_MAX, PARSE_COST = 2, RANGE_COST = 16 /* steps for each part of a pattern, each of its ranges */ };
 
 static status no_memory(err *e) { return err_set(e, E_NOMEM, "could not make a pattern's automaton\nout of memory"); }
-static status too_large(err *e) { return err_set(e, E_UNSUPPORTED, "cannot use a pattern\nit needs more than %d states", REGEX_STATES_MAX); }
+static status too_large(err *e) { return err_set(e, E_UNSUPPORTED, "cannot use a pattern\nit needs more than %d states, or too long to compile", REGEX_STATES_MAX); }
 
 void regex_free(regex *r)
 {
@@ -18,6 +18,7 @@ void regex_free(regex *r)
     mem_free(r->bounds);
     mem_free(r->next);
     mem_free(r->left);
+    mem_free(r->safe);
     mem_free(r->all);
     mem_free(r);
 }
@@ -61,20 +62,60 @@ static status begin(regex **out, uint32_t *bounds, uint32_t n, uint32_t states, 
     return OK;
 }
 
+/* Gives back the room of states that there are not. */
+static void shrink(regex *r)
+{
+    uint16_t *p = mem_resize(r->next, (size_t)r->states * r->classes * sizeof *p, MEM_TEXT);
+    if (p) r->next = p;
+}
+
 /* ---- what every automaton ends with: ways to a match, dead ends cut away -------------------------------- */
 
-/* left[s]: 0 for matching states, found outwards from them. */
-static void find_ways(regex *r)
+/* For each state the states with an edge to it, each once: [at[s] .. at[s + 1]) of from. */
+typedef struct edges { uint32_t *at, *from, *queue; } edges;
+
+static void edges_done(edges *x)
 {
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (uint32_t s = r->states; s-- > 1;)
+    mem_free(x->at);
+    mem_free(x->from);
+    mem_free(x->queue);
+}
+
+static status edges_make(edges *x, const regex *r, err *e)
+{
+    uint32_t n = r->states, *last;
+    x->at = mem_array((size_t)n + 2, sizeof *x->at, MEM_TEXT);
+    x->queue = last = mem_array(n, sizeof *last, MEM_TEXT);
+    if (!x->at || !last) return no_memory(e);
+    for (int pass = 0; pass < 2; pass++) {
+        memset(last, 0, n * sizeof *last);
+        for (uint32_t s = 0; s < n; s++)
             for (uint32_t c = 0; c < r->classes; c++) {
-                uint16_t n = r->left[r->next[s * r->classes + c]];
-                if (n != NEVER && n + 1 < r->left[s]) {
-                    r->left[s] = (uint16_t)(n + 1);
-                    changed = true;
-                }
+                uint32_t to = r->next[s * r->classes + c];
+                if (last[to] == s + 1) continue;
+                last[to] = s + 1;
+                if (pass == 0) x->at[to + 2]++; else x->from[x->at[to + 1]++] = s;
+            }
+        if (pass == 1) break;
+        for (uint32_t s = 2; s < n + 2; s++) x->at[s] += x->at[s - 1];
+        x->from = mem_array((size_t)x->at[n + 1] + 1, sizeof *x->from, MEM_TEXT);
+        if (!x->from) return no_memory(e);
+    }
+    return OK;
+}
+
+/* far[s]: fewest code points from s to a state where it is 0 already; the others come in as NEVER. */
+static void spread(const edges *x, uint32_t states, uint16_t *far)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < states; s++)
+        if (far[s] == 0) x->queue[n++] = s;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t to = x->queue[i];
+        for (uint32_t k = x->at[to]; k < x->at[to + 1]; k++)
+            if (far[x->from[k]] == NEVER) {
+                far[x->from[k]] = (uint16_t)(far[to] + 1);
+                x->queue[n++] = x->from[k];
             }
     }
 }
@@ -85,28 +126,33 @@ static void cut_dead_ends(regex *r)
         if (r->left[r->next[i]] == NEVER) r->next[i] = REGEX_DEAD;
 }
 
-/* States from which every text matches: matching ones that lead only to such. */
-static void find_all(regex *r)
-{
-    for (uint32_t s = 0; s < r->states; s++) r->all[s] = r->left[s] == 0;
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (uint32_t s = r->states; s-- > 0;)
-            for (uint32_t c = 0; r->all[s] && c < r->classes; c++)
-                if (!r->all[r->next[s * r->classes + c]]) changed = true, r->all[s] = false;
-    }
-}
-
 static status finish(regex *r, const bool *match, err *e)
 {
+    status st = OK;
+    edges x = { 0 };
+    uint16_t *far = mem_array(r->states, sizeof *far, MEM_TEXT);
     r->left = mem_array(r->states, sizeof *r->left, MEM_TEXT);
+    r->safe = mem_array(r->states, sizeof *r->safe, MEM_TEXT);
     r->all = mem_array(r->states, sizeof *r->all, MEM_TEXT);
-    if (!r->left || !r->all) return no_memory(e);
+    if (!r->left || !r->safe || !r->all || !far) FAIL(e, E_NOMEM, "could not make a pattern's automaton\nout of memory");
+    TRY(edges_make(&x, r, e));
     for (uint32_t s = 0; s < r->states; s++) r->left[s] = s && match[s] ? 0 : NEVER;
-    find_ways(r);
+    spread(&x, r->states, r->left);
+    for (uint32_t s = 0; s < r->states; s++) {
+        r->safe[s] = r->left[s] == NEVER ? 0 : NEVER;
+        far[s] = r->left[s] == 0 ? NEVER : 0;
+    }
+    spread(&x, r->states, r->safe);
+    spread(&x, r->states, far);
+    for (uint32_t s = 0; s < r->states; s++) {
+        r->all[s] = far[s] == NEVER;
+        if (r->safe[s] != NEVER && r->safe[s]) r->safe[s]--;
+    }
     cut_dead_ends(r);
-    find_all(r);
-    return OK;
+out:
+    edges_done(&x);
+    mem_free(far);
+    return st;
 }
 
 /* ---- from the graph of a pattern ------------------------------------------------------------------------ */
@@ -146,7 +192,7 @@ static void close_over(maker *m, int32_t n, bool at_begin)
     while (depth) {
         int32_t at = m->stack[--depth];
         const regex_node *x = &m->g->nodes[at];
-        m->work++;
+        m->work--;
         if (x->kind != REGEX_SPLIT && x->kind != REGEX_BEGIN) m->items[m->item_count++] = at;
         if (x->kind != REGEX_SPLIT && !(x->kind == REGEX_BEGIN && at_begin)) continue;
         int32_t to[] = { x->a, x->kind == REGEX_SPLIT ? x->b : -1 };
@@ -199,7 +245,8 @@ static status intern(maker *m, bool at_begin, uint32_t *state, err *e)
         *state = s;
         return OK;
     }
-    if (m->count == REGEX_STATES_MAX - 1 || m->work > WORK_MAX) return too_large(e);
+    m->work -= (int64_t)n;
+    if (m->count == REGEX_STATES_MAX - 1 || m->work < 0) return too_large(e);
     status st = room(m, e);
     if (st != OK) return st;
     m->buckets[h] = *state = m->count++;
@@ -226,10 +273,10 @@ static status follow(maker *m, uint32_t s, uint32_t c, err *e)
     m->now++;
     for (size_t i = m->at[s]; i < m->at[s + 1]; i++) {
         const regex_node *x = &m->g->nodes[m->items[i]];
-        m->work++;
+        m->work--;
         if (x->kind == REGEX_SET && in_set(m->g, x, m->r->bounds[c])) close_over(m, x->a, false);
     }
-    if (m->work > WORK_MAX) return too_large(e);
+    if (m->work < 0) return too_large(e);
     TRY(intern(m, false, &to, e));
     m->r->next[s * m->r->classes + c] = (uint16_t)to;
 out:
@@ -256,19 +303,25 @@ static status determine(maker *m, err *e)
     for (s = 1; s < m->count; s++)
         for (uint32_t c = 0; c < m->r->classes; c++) TRY(follow(m, s, c, e));
     m->r->states = MAX(m->count, 2);
+    shrink(m->r);
+    m->work -= (int64_t)m->r->states * m->r->classes;
+    if (m->work < 0) FAIL(e, E_UNSUPPORTED, "cannot use a pattern\nits automaton is too large");
     TRY(finish(m->r, m->match, e));
 out:
     return st;
 }
 
-status regex_new(regex **out, str pattern, err *e)
+status regex_new(regex **out, str pattern, int64_t *work, err *e)
 {
     status st = OK;
     regex_graph g = { 0 };
     maker *m = mem_alloc(sizeof *m, MEM_TEXT);
     if (!m) return no_memory(e);
-    TRY(regex_parse(&g, pattern, e));
     m->g = &g;
+    st = regex_parse(&g, pattern, e);
+    m->work = *work - PARSE_COST * g.steps - RANGE_COST * (int64_t)g.range_count;
+    if (st == OK && m->work < 0) st = too_large(e);
+    if (st != OK) goto out;
     m->buckets = mem_array(BUCKETS, sizeof *m->buckets, MEM_TEXT);
     m->match = mem_array(REGEX_STATES_MAX, sizeof *m->match, MEM_TEXT);
     m->mark = mem_array((size_t)g.node_count, sizeof *m->mark, MEM_TEXT);
@@ -278,6 +331,7 @@ status regex_new(regex **out, str pattern, err *e)
     *out = m->r;
     m->r = NULL;
 out:
+    *work = m->work;
     regex_graph_done(&g);
     regex_free(m->r);
     mem_free(m->items);
@@ -321,7 +375,16 @@ out:
     return st;
 }
 
-status regex_and(regex **out, const regex *a, const regex *b, err *e)
+/* of[c]: the class of part that class c of r lies in. */
+static void classes_in(const regex *r, const regex *part, uint16_t *of)
+{
+    for (uint32_t c = 0, k = 0; c < r->classes; c++) {
+        while (part->bounds[k + 1] <= r->bounds[c]) k++;
+        of[c] = (uint16_t)k;
+    }
+}
+
+status regex_and(regex **out, const regex *a, const regex *b, int64_t *work, err *e)
 {
     status st = OK;
     regex *r = NULL;
@@ -329,20 +392,25 @@ status regex_and(regex **out, const regex *a, const regex *b, err *e)
     uint32_t *pairs = mem_array(REGEX_STATES_MAX, sizeof *pairs, MEM_TEXT), count = 2;
     uint16_t *known = mem_array((size_t)a->states * b->states, sizeof *known, MEM_TEXT);
     bool *match = mem_array(REGEX_STATES_MAX, sizeof *match, MEM_TEXT);
-    if (!bounds || !pairs || !known || !match) {
+    uint16_t *of_a = mem_array(2 * (size_t)n, sizeof *of_a, MEM_TEXT), *of_b = of_a + n;
+    if (!bounds || !pairs || !known || !match || !of_a) {
         mem_free(bounds);
         FAIL(e, E_NOMEM, "could not make a pattern's automaton\nout of memory");
     }
     memcpy(bounds, a->bounds, (a->classes + 1) * sizeof *bounds);
     memcpy(bounds + a->classes + 1, b->bounds, (b->classes + 1) * sizeof *bounds);
     TRY(begin(&r, bounds, n, REGEX_STATES_MAX, e));
+    classes_in(r, a, of_a);
+    classes_in(r, b, of_b);
+    *work -= (int64_t)n * RANGE_COST;
     pairs[1] = REGEX_START * b->states + REGEX_START;
     known[pairs[1]] = 1;
     for (uint32_t s = 1; s < count; s++) {
         uint32_t x = pairs[s] / b->states, y = pairs[s] % b->states;
         match[s] = a->left[x] == 0 && b->left[y] == 0;
+        if ((*work -= 2 * r->classes) < 0) FAIL(e, E_UNSUPPORTED, "cannot use a pattern\nwith its other limits it takes too long to compile");
         for (uint32_t c = 0; c < r->classes; c++) {
-            uint32_t p = regex_step(a, x, r->bounds[c]), q = regex_step(b, y, r->bounds[c]), to = p * b->states + q;
+            uint32_t p = a->next[x * a->classes + of_a[c]], q = b->next[y * b->classes + of_b[c]], to = p * b->states + q;
             if (p == REGEX_DEAD || q == REGEX_DEAD) continue;
             if (!known[to]) {
                 if (count == REGEX_STATES_MAX) FAIL(e, E_UNSUPPORTED, "cannot use a pattern\nwith its other limits it needs too many states");
@@ -353,6 +421,7 @@ status regex_and(regex **out, const regex *a, const regex *b, err *e)
         }
     }
     r->states = count;
+    shrink(r);
     TRY(finish(r, match, e));
     *out = r;
     r = NULL;
@@ -361,6 +430,7 @@ out:
     mem_free(pairs);
     mem_free(known);
     mem_free(match);
+    mem_free(of_a);
     return st;
 }
 

@@ -16,15 +16,18 @@ typedef struct regex {
     uint16_t ascii[128];           /* class of a code point */
     uint16_t *next;                /* [states, classes] */
     uint16_t *left;                /* [states] fewest code points until a match; 0: matches here */
+    uint16_t *safe;                /* [states] so many code points, whatever they are, do not lead to 0; UINT16_MAX: any number */
     bool *all;                     /* [states] whatever follows matches */
+    str name;                      /* what it was made from, for those who keep results; borrowed, set by the maker */
 } regex;
 
-/* A match anywhere in the text, as in JSON Schema.  *out owned: regex_free.  E_ARG: no regular expression. */
-status regex_new(regex **out, str pattern, err *e);
+/* A match anywhere in the text, as in JSON Schema.  *out owned: regex_free.  E_ARG: no regular expression; E_UNSUPPORTED: not
+ * regular, or too large.  *work: steps of about ten nanoseconds that may be taken; what was taken goes off it. */
+status regex_new(regex **out, str pattern, int64_t *work, err *e);
 /* Texts of min to max code points. */
 status regex_new_length(regex **out, uint32_t min, uint32_t max, err *e);
-/* Texts that match both.  E_UNSUPPORTED: too many states. */
-status regex_and(regex **out, const regex *a, const regex *b, err *e);
+/* Texts that match both.  E_UNSUPPORTED: too many states.  *work: as above. */
+status regex_and(regex **out, const regex *a, const regex *b, int64_t *work, err *e);
 void   regex_free(regex *r);
 /* True when no text matches. */
 bool   regex_empty(const regex *r);

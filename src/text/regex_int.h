@@ -14,7 +14,7 @@ typedef struct regex_range { uint32_t lo, hi; } regex_range;
 typedef struct regex_graph {
     regex_node *nodes; int32_t node_count, node_cap;
     regex_range *ranges; uint32_t range_count, range_cap;
-    int32_t start;
+    int32_t start, steps;        /* steps: what reading took */
     int32_t rest, rest_set;      /* the loop over any text behind the pattern, and its set */
 } regex_graph;
 

@@ -474,5 +474,6 @@ status regex_parse(regex_graph *g, str pattern, err *e)
     g->nodes[all.end].a = match;
     g->start = all.begin;
 out:
+    g->steps = r.steps;
     return st;
 }

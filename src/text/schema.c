@@ -57,18 +57,27 @@ status schema_note(schema_compiler *c, const char *keyword)
     status st = OK;
     buf *b = &c->s->unenforced;
     char name[64];
+    if (b->len > 1024) return OK;      /* enough to see what is the matter */
     snprintf(name, sizeof name, "%s", keyword);
     for (str rest = { buf_text(b), b->len }, part; rest.n;) {
         if (!str_split(&rest, ',', &part)) { part = rest; rest.n = 0; }
         while (part.n && *part.p == ' ') part = str_skip(part, 1);
         if (str_is(part, name)) return OK;
     }
-    if (b->len > 1024) return OK;      /* enough to see what is the matter */
     if (b->len) TRY(buf_add_str(b, ", ", c->e));
     TRY(buf_add_str(b, name, c->e));
 out:
     return st;
 }
+
+status schema_spend(schema_compiler *c, int64_t steps)
+{
+    c->s->work += steps;
+    if (c->s->work <= SCHEMA_WORK_MAX) return OK;
+    return err_set(c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits alternatives, lists of values or patterns take too long to compile\nUse fewer or smaller ones.");
+}
+
+void schema_allow_more(schema *s) { s->work = MIN(s->work, SCHEMA_WORK_MAX - 2000); }
 
 status schema_keep(schema_compiler *c, str text, str *out)
 {
@@ -133,11 +142,12 @@ status schema_want(schema_compiler *c, const schema_part *parts, int32_t n, int3
     if (!copy) return no_memory(c->e);
     for (int32_t i = 0; i < n; i++)       /* what is always true says nothing */
         if (!json_is_true(parts[i].json) && !(json_is_object(parts[i].json) && json_object_size(parts[i].json) == 0)) copy[k++] = parts[i];
+    TRY(schema_spend(c, SCHEMA_COST_SET + SCHEMA_COST_PART * n));
     qsort(copy, (size_t)k, sizeof *copy, by_part);
     n = 0;
     for (int32_t i = 0; i < k; i++)
         if (n == 0 || by_part(&copy[n - 1], &copy[i]) != 0) copy[n++] = copy[i];
-    if ((c->work += n + 1) > SCHEMA_WORK_MAX || n > SCHEMA_SET_MAX)
+    if (n > SCHEMA_SET_MAX)
         FAIL(c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits combinations are too many");
     uint32_t h = (uint32_t)hash_bytes(copy, (size_t)n * sizeof *copy, 7) & (uint32_t)c->index_mask;
     for (; c->index[h]; h = (h + 1) & (uint32_t)c->index_mask) {
@@ -189,7 +199,9 @@ static status resolve(schema_compiler *c, const char *ref, const json_t **out)
     buf_init(&key, SCHEMA_BYTES_MAX);
     *out = NULL;
     if (ref[0] != '#' || (ref[1] && ref[1] != '/')) goto out;
+    TRY(schema_spend(c, (int64_t)strlen(ref)));
     for (str rest = str_from(ref + 1), part; rest.n && at;) {
+        TRY(schema_spend(c, SCHEMA_COST_PART));
         rest = str_skip(rest, 1);
         size_t n = str_find(rest, STR("/"));
         part = (str){ rest.p, n };
@@ -233,6 +245,7 @@ static status note_keywords(schema_compiler *c, const json_t *json)
     json_object_foreach((json_t *)json, key, v) {
         bool known = is_idle(key, v) || (strcmp(key, "$id") == 0 && json == c->root);
         for (size_t i = 0; !known && i < COUNT_OF(enforced); i++) known = strcmp(key, enforced[i]) == 0;
+        TRY(schema_spend(c, SCHEMA_COST_KEYWORD + (known || c->s->unenforced.len > 1024 ? 0 : SCHEMA_COST_UNKNOWN)));
         if (!known) TRY(schema_note(c, key));
     }
 out:
@@ -253,10 +266,9 @@ static status add_part(schema_compiler *c, flat *f, const json_t *json, int flag
             f->parts[i].flags |= flags;
             return OK;
         }
-    if (f->count == SCHEMA_SET_MAX || ++c->work > SCHEMA_WORK_MAX)
-        return err_set(c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits combinations are too many");
+    if (f->count == SCHEMA_SET_MAX) return err_set(c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits combinations are too many");
     f->parts[f->count++] = (schema_part){ json, flags };
-    return OK;
+    return schema_spend(c, SCHEMA_COST_PART + f->count / 8);
 }
 
 /* Adds what $ref and allOf of the parts name, until nothing new comes. */
@@ -293,11 +305,40 @@ static unsigned type_bit(const char *t)
     return 0;
 }
 
+bool schema_equal(const json_t *a, const json_t *b, int64_t *steps)
+{
+    const char *key;
+    json_t *v;
+    size_t i;
+    *steps += 2;
+    if (json_is_number(a) && json_is_number(b)) return json_number_value(a) == json_number_value(b);
+    if (json_typeof(a) != json_typeof(b)) return false;
+    if (json_is_string(a)) {
+        *steps += (int64_t)json_string_length(a) / 64;
+        return str_eq((str){ json_string_value(a), json_string_length(a) }, (str){ json_string_value(b), json_string_length(b) });
+    }
+    if (json_is_array(a)) {
+        if (json_array_size(a) != json_array_size(b)) return false;
+        json_array_foreach((json_t *)a, i, v)
+            if (!schema_equal(v, json_array_get(b, i), steps)) return false;
+    }
+    if (json_is_object(a)) {
+        if (json_object_size(a) != json_object_size(b)) return false;
+        json_object_foreach((json_t *)a, key, v) {
+            const json_t *w = json_object_get(b, key);
+            *steps += SCHEMA_COST_PART;
+            if (!w || !schema_equal(v, w, steps)) return false;
+        }
+    }
+    return true;
+}
+
 /* Types of values that a schema can have, as far as its own "type", "const" or "enum" says. */
-static unsigned types_of(const json_t *s)
+static unsigned types_of(const json_t *s, int64_t *steps)
 {
     const json_t *t = json_object_get(s, "type"), *v = json_object_get(s, "const"), *list = json_object_get(s, "enum");
     unsigned bits = 0;
+    *steps += 2 * SCHEMA_COST_PART + (int64_t)(json_array_size(t) + json_array_size(list));
     static const unsigned of_value[] = { [JSON_NULL] = 1, [JSON_TRUE] = 2, [JSON_FALSE] = 2, [JSON_INTEGER] = 12, [JSON_REAL] = 12,
                                          [JSON_STRING] = 16, [JSON_ARRAY] = 32, [JSON_OBJECT] = 64 };
     if (json_is_string(t)) bits = type_bit(json_string_value(t));
@@ -308,36 +349,45 @@ static unsigned types_of(const json_t *s)
     return bits ? bits : 127;
 }
 
-/* No value is in both: other types, other constants, or a required property with other constants. */
-static bool disjoint(const json_t *a, const json_t *b, int depth)
+static bool in_list(const json_t *list, const char *key, int64_t *steps)
+{
+    *steps += (int64_t)json_array_size(list);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (str_eq(str_from(json_string_value(json_array_get(list, i))), str_from(key))) return true;
+    return false;
+}
+
+/* No value is in both: other types, other constants, or a required property with other constants.  *steps grows by what finding out
+ * took; above 0 it was too much, and the answer is false. */
+static bool disjoint(const json_t *a, const json_t *b, int depth, int64_t *steps)
 {
     const json_t *x, *y, *p, *va, *vb, *need_a = json_object_get(a, "required"), *need_b = json_object_get(b, "required");
     const char *key;
-    if (json_is_false(a) || json_is_false(b) || (types_of(a) & types_of(b)) == 0) return true;
+    unsigned of_a = types_of(a, steps), of_b = types_of(b, steps);
+    if (json_is_false(a) || json_is_false(b) || (of_a & of_b) == 0) return true;
     x = json_object_get(a, "const");
     y = json_object_get(b, "const");
-    if (x && y) return !json_equal(x, y) && !(json_is_number(x) && json_is_number(y) && json_number_value(x) == json_number_value(y));
+    if (x && y) return !schema_equal(x, y, steps);
     p = json_object_get(a, "properties");
-    if (depth > 0 || !json_is_object(p) || types_of(a) != 64 || types_of(b) != 64) return false;
+    if (depth > 0 || !json_is_object(p) || of_a != 64 || of_b != 64) return false;
     json_object_foreach((json_t *)p, key, va) {
-        bool in_a = false, in_b = false;
-        for (size_t i = 0; i < json_array_size(need_a); i++) in_a |= str_eq(str_from(json_string_value(json_array_get(need_a, i))), str_from(key));
-        for (size_t i = 0; i < json_array_size(need_b); i++) in_b |= str_eq(str_from(json_string_value(json_array_get(need_b, i))), str_from(key));
+        if ((*steps += SCHEMA_COST_PART) > 0) return false;
         vb = json_object_get(json_object_get(b, "properties"), key);
-        if (in_a && in_b && vb && disjoint(va, vb, depth + 1)) return true;
+        if (vb && disjoint(va, vb, depth + 1, steps) && in_list(need_a, key, steps) && in_list(need_b, key, steps)) return true;
     }
     return false;
 }
 
+/* False also when finding out would take a quarter of what is left to be done. */
 static bool all_disjoint(schema_compiler *c, const json_t *list)
 {
     size_t n = json_array_size(list);
-    c->work += (int64_t)(n * n);
-    if (c->work > SCHEMA_WORK_MAX) return false;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < i; k++)
-            if (!disjoint(json_array_get(list, i), json_array_get(list, k), 0)) return false;
-    return true;
+    int64_t most = (SCHEMA_WORK_MAX - c->s->work) / 4, steps = -most;
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++)
+        for (size_t k = 0; k < i && ok; k++) ok = disjoint(json_array_get(list, i), json_array_get(list, k), 0, &steps) && steps <= 0;
+    c->s->work += most + steps;
+    return ok;
 }
 
 /* The first part with alternatives that are not chosen yet becomes a union; *done tells. */
@@ -395,7 +445,7 @@ out:
 status schema_add(schema *s, const json_t *json, bool object, int32_t *node, err *e)
 {
     status st = OK;
-    schema_compiler c = { .s = s, .root = json, .base = s->node_count, .index_mask = (1 << 16) - 1, .e = e };
+    schema_compiler c = { .s = s, .root = json, .base = s->node_count, .kid_base = s->kid_count, .prop_base = s->prop_count, .index_mask = (1 << 16) - 1, .e = e };
     json_t *is_object = NULL;
     flat *f = mem_alloc(sizeof *f, MEM_TEXT);
     schema_part parts[2] = { { json, 0 } };
@@ -411,7 +461,6 @@ out:
     for (int32_t i = 0; c.sets && i < c.set_cap; i++) mem_free(c.sets[i].parts);
     mem_free(c.sets);
     mem_free(c.index);
-    mem_free(c.pattern_keys);
     mem_free(f);
     json_decref(is_object);
     return st;

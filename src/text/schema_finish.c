@@ -42,18 +42,24 @@ static int32_t height_of(const schema *s, const schema_node *x)
 }
 
 /* Smallest heights: from the leaves up, until nothing changes. */
-static void find_heights(schema *s, int32_t base)
+static status find_heights(schema_compiler *c)
 {
+    status st = OK;
+    schema *s = c->s;
+    int32_t base = c->base;
     bool changed = true;
     for (int32_t i = base; i < s->node_count; i++) s->nodes[i].height = SCHEMA_NEVER_HEIGHT;
     for (int pass = 0; changed && pass < PASSES_MAX; pass++) {
         changed = false;
+        TRY(schema_spend(c, (s->node_count - base) + (s->kid_count - c->kid_base + s->prop_count - c->prop_base) / 4));
         for (int32_t i = s->node_count; i-- > base;) {
             int32_t h = height_of(s, &s->nodes[i]);
             changed |= h != s->nodes[i].height;
             s->nodes[i].height = h;
         }
     }
+out:
+    return st;
 }
 
 static int by_text(const void *a, const void *b)
@@ -65,6 +71,7 @@ static int by_text(const void *a, const void *b)
 
 static void sort_literals(schema *s, schema_node *x)
 {
+    if (x->count == 0) return;      /* perhaps no node has texts at all */
     str *t = s->texts + x->first;
     int32_t n = 0;
     qsort(t, (size_t)x->count, sizeof *t, by_text);
@@ -76,22 +83,35 @@ static void sort_literals(schema *s, schema_node *x)
 /* Literals that another keyword beside enum or const forbids go. */
 static status filter_literals(schema_compiler *c, automaton *a, schema_node *x)
 {
+    status st = OK;
     schema *s = c->s;
     int32_t n = 0;
     for (int32_t i = 0; i < x->count; i++) {
         str t = s->texts[x->first + i];
-        if ((c->work += (int64_t)t.n) > SCHEMA_WORK_MAX * 4)
-            return err_set(c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits lists of values are too long");
-        if (automaton_accepts(a, x->rest, t)) s->texts[x->first + n++] = t;
+        int64_t most = (SCHEMA_WORK_MAX - s->work) / SCHEMA_COST_THREAD, left = most;
+        if (automaton_accepts(a, x->rest, t, &left)) s->texts[x->first + n++] = t;
+        TRY(schema_spend(c, (most - left) * SCHEMA_COST_THREAD));
     }
     x->count = n;
-    return OK;
+out:
+    return st;
 }
 
+/* Keys in any order, where they can be counted. */
+static void any_order(schema_compiler *c, bool on)
+{
+    for (int32_t i = c->base; i < c->s->node_count; i++) {
+        schema_node *x = &c->s->nodes[i];
+        x->any_order = x->kind == SCHEMA_OBJECT && on && x->count <= SCHEMA_ANY_ORDER_MAX;
+    }
+}
+
+/* A literal is written as its author wrote it: the order of its keys breaks no rule. */
 static status filter(schema_compiler *c)
 {
     status st = OK;
     automaton a = { 0 };
+    any_order(c, true);
     for (int32_t i = c->base; i < c->s->node_count; i++) {
         schema_node *x = &c->s->nodes[i];
         if (x->kind != SCHEMA_LITERALS) continue;
@@ -102,6 +122,7 @@ static status filter(schema_compiler *c)
         x->rest = SCHEMA_NONE;
     }
 out:
+    any_order(c, c->s->syntax == SCHEMA_CALL);
     automaton_done(&a);
     return st;
 }
@@ -166,9 +187,9 @@ status schema_finish(schema_compiler *c, int32_t root)
 {
     status st = OK;
     TRY(order_keys(c));
-    find_heights(c->s, c->base);
+    TRY(find_heights(c));
     TRY(filter(c));
-    find_heights(c->s, c->base);
+    TRY(find_heights(c));
     limit_arrays(c->s, c->base);
     if (c->s->nodes[root].height == SCHEMA_NEVER_HEIGHT)
         FAIL(c->e, E_ARG, "cannot use the JSON schema\nno value fits it");

@@ -24,7 +24,7 @@ static const struct { const char *name, *pattern; } formats[] = {
     { "ipv6", "^((" H16 ":){7}" H16 "|::|::" H16 "(:" H16 "){0,5}|" H16 "::(" H16 "(:" H16 "){0,4})?|" H16 ":" H16 "::(" H16 "(:" H16 "){0,3})?"
               "|" H16 "(:" H16 "){2}::(" H16 "(:" H16 "){0,2})?|::ffff:" V4 ")$" },
     { "uuid", "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$" },
-    { "uri", "^[A-Za-z][A-Za-z0-9+.-]*:(//" HOST "(:[1-9][0-9]{0,3})?(/" PATH ")?|[A-Za-z0-9._~-]" PATH ")(\\?" PATH ")?(#" PATH ")?$" },
+    { "uri", "^[A-Za-z][A-Za-z0-9+.-]*:(//" HOST "(:[1-9][0-9]{0,3})?(/" PATH ")?|[A-Za-z0-9._~+-]" PATH ")(\\?" PATH ")?(#" PATH ")?$" },
 };
 
 const char *schema_format(const char *name)

@@ -113,27 +113,43 @@ out:
 
 /* ---- strings --------------------------------------------------------------------------------------------- */
 
+/* What one pattern may take. */
+static int64_t pattern_steps(const shape *s) { return MIN(SCHEMA_WORK_MAX / 2, SCHEMA_WORK_MAX - s->c->s->work); }
+
+/* After a pattern was made with the result st: r (taken) replaces *out; one that is too large is named. */
+static status spent(shape *s, status st, int64_t steps, regex *r, regex **out, const char *keyword)
+{
+    status all = schema_spend(s->c, SCHEMA_COST_PATTERN + steps);
+    if (all != OK || st != OK) {
+        regex_free(r);
+        return all != OK && (st == OK || st == E_UNSUPPORTED) ? all : st == E_UNSUPPORTED ? schema_note(s->c, keyword) : st;
+    }
+    regex_free(*out);
+    *out = r;
+    return OK;
+}
+
 /* Joins one more pattern to those before; *all may be NULL.  Takes r. */
 static status both(shape *s, regex **all, regex *r, const char *keyword)
 {
     status st = OK;
     regex *joined = NULL;
     if (!*all) { *all = r; return OK; }
-    st = regex_and(&joined, *all, r, s->c->e);
+    int64_t most = pattern_steps(s), left = most;
+    st = regex_and(&joined, *all, r, &left, s->c->e);
     regex_free(r);
-    if (st == E_UNSUPPORTED) return schema_note(s->c, keyword);
-    if (st != OK) return st;
-    regex_free(*all);
-    *all = joined;
-    return OK;
+    return spent(s, st, most - left, joined, all, keyword);
 }
 
 static status add_pattern(shape *s, regex **all, str text, const char *keyword)
 {
-    regex *r = NULL;
-    status st = regex_new(&r, text, s->c->e);
-    if (st == E_UNSUPPORTED) return schema_note(s->c, keyword);
-    return st == OK ? both(s, all, r, keyword) : st;
+    regex *r = NULL, *one = NULL;
+    int64_t most = pattern_steps(s), left = most;
+    status st = regex_new(&r, text, &left, s->c->e);
+    TRY(spent(s, st, most - left, r, &one, keyword));
+    if (one) TRY(both(s, all, one, keyword));
+out:
+    return st;
 }
 
 static status all_patterns(shape *s, regex **all)
@@ -162,9 +178,9 @@ static status pattern_key(shape *s, const schema_node *x, buf *key)
     for (int32_t i = 0; i < s->n; i++)
         for (int k = 0; k < 2; k++) {
             const json_t *v = part(s, i, k ? "format" : "pattern");
-            if (json_is_string(v)) TRY(buf_addf(key, s->c->e, "%d%s\n", k, json_string_value(v)));
+            if (json_is_string(v)) TRY(buf_addf(key, s->c->e, "%d %zu %s\n", k, json_string_length(v), json_string_value(v)));
         }
-    if (key->len) TRY(buf_addf(key, s->c->e, "%u %u", x->min, x->max));
+    if (key->len) TRY(buf_addf(key, s->c->e, "%u %u %d", x->min, x->max, (int)s->c->s->syntax));
 out:
     return st;
 }
@@ -183,9 +199,9 @@ static status make_pattern(shape *s, schema_node *x, str key)
         if (st != OK) goto out;
     }
     TRY(schema_grow(&c->s->patterns, c->s->pattern_count, &c->s->pattern_cap, sizeof *c->s->patterns, c->e));
-    while (c->pattern_key_cap <= c->s->pattern_count)
-        TRY(schema_grow(&c->pattern_keys, c->pattern_key_cap, &c->pattern_key_cap, sizeof *c->pattern_keys, c->e));
-    TRY(schema_keep(c, key, &c->pattern_keys[c->s->pattern_count]));
+    TRY(schema_keep(c, key, &all->name));
+    c->s->pattern_bytes += (int64_t)all->states * all->classes * (int64_t)sizeof *all->next;
+    if (c->s->pattern_bytes > SCHEMA_PATTERN_BYTES_MAX) FAIL(c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits patterns are too large");
     x->pattern = c->s->pattern_count;
     c->s->patterns[c->s->pattern_count++] = all;
     all = NULL;
@@ -207,8 +223,9 @@ static status strings(shape *s, int32_t *node)
         TRY(read_length(s, i, "maxLength", true, &x.max));
     }
     TRY(pattern_key(s, &x, &key));
-    for (int32_t i = 0; key.len && i < MIN(c->s->pattern_count, c->pattern_key_cap); i++)
-        if (str_eq(c->pattern_keys[i], (str){ buf_text(&key), key.len })) x.pattern = i;
+    if (key.len) TRY(schema_spend(c, c->s->pattern_count));
+    for (int32_t i = 0; key.len && i < c->s->pattern_count; i++)
+        if (str_eq(c->s->patterns[i]->name, (str){ buf_text(&key), key.len })) x.pattern = i;
     if (key.len && x.pattern == SCHEMA_NONE && x.min <= x.max) TRY(make_pattern(s, &x, (str){ buf_text(&key), key.len }));
     TRY(schema_node_new(c, x, node));
 out:
@@ -234,7 +251,8 @@ static status items_of(shape *s, int32_t i, const json_t **prefix, const json_t 
 
 static status item_set(shape *s, size_t k, bool behind, int32_t *node)
 {
-    status st = OK;
+    status st = schema_spend(s->c, SCHEMA_COST_PART * s->n);
+    if (st != OK) return st;
     schema_part parts[SCHEMA_SET_MAX];
     int32_t n = 0;
     for (int32_t i = 0; i < s->n; i++) {
@@ -277,22 +295,25 @@ out:
 
 /* ---- objects ------------------------------------------------------------------------------------------------ */
 
-/* A key as it is written, with its colon. */
+status schema_print_key(buf *out, schema_syntax syntax, str name, err *e)
+{
+    status st = OK;
+    bool bare = name.n > 0 && name.p[0] != ' ' && name.p[name.n - 1] != ' ';
+    for (size_t i = 0; i < name.n; i++) bare = bare && (unsigned char)name.p[i] >= ' ' && !strchr(":=,{}[]()\"'`", name.p[i]);
+    if (syntax == SCHEMA_JSON) TRY(json_quote(out, name, e));
+    else if (bare) TRY(buf_add(out, name.p, name.n, e));
+    else TRY(buf_addf(out, e, "%c%.*s%c", SCHEMA_QUOTE, (int)name.n, name.p, SCHEMA_QUOTE));
+    TRY(buf_add_str(out, ":", e));
+out:
+    return st;
+}
+
 static status key_text(schema_compiler *c, str name, str *out)
 {
     status st = OK;
     buf b;
-    bool bare = name.n > 0 && name.p[0] != ' ' && name.p[name.n - 1] != ' ';
     buf_init(&b, 1 << 20);
-    for (size_t i = 0; i < name.n; i++) bare = bare && (unsigned char)name.p[i] >= ' ' && !strchr(":=,{}[]()\"'`", name.p[i]);
-    if (c->s->syntax == SCHEMA_JSON) TRY(json_quote(&b, name, c->e));
-    else if (bare) TRY(buf_add(&b, name.p, name.n, c->e));
-    else {
-        TRY(buf_addf(&b, c->e, "%c", SCHEMA_QUOTE));
-        TRY(buf_add(&b, name.p, name.n, c->e));
-        TRY(buf_addf(&b, c->e, "%c", SCHEMA_QUOTE));
-    }
-    TRY(buf_add_str(&b, ":", c->e));
+    TRY(schema_print_key(&b, c->s->syntax, name, c->e));
     TRY(schema_keep(c, (str){ buf_text(&b), b.len }, out));
 out:
     buf_done(&b);
@@ -317,8 +338,10 @@ static status property(shape *s, hash_table *known, int32_t first, const char *n
 {
     status st = OK;
     schema *x = s->c->s;
+    TRY(schema_spend(s->c, SCHEMA_COST_PART));
     *index = hash_find(known, str_from(name));
     if (*index >= 0) return OK;
+    TRY(schema_spend(s->c, SCHEMA_COST_PROPERTY + SCHEMA_COST_PART * s->n));
     schema_property p = { 0 };
     TRY(schema_keep(s->c, str_from(name), &p.name));
     TRY(key_text(s->c, p.name, &p.text));
@@ -375,7 +398,6 @@ static status objects(shape *s, int32_t *node)
     TRY(declared(s, &known, &x));
     x.count = s->c->s->prop_count - x.first;
     if (!closed && (said || !named)) TRY(property_set(s, NULL, &x.rest));
-    x.any_order = s->c->s->syntax == SCHEMA_CALL && x.count <= SCHEMA_ANY_ORDER_MAX;
     TRY(schema_node_new(s->c, x, node));
 out:
     hash_done(&known);
@@ -394,9 +416,7 @@ static status print_object(buf *out, schema_syntax syntax, const json_t *v, err 
     json_object_foreach((json_t *)v, key, item) {
         if (more) TRY(buf_add_str(out, ",", e));
         more = true;
-        if (syntax == SCHEMA_JSON) TRY(json_quote(out, str_from(key), e));
-        else TRY(buf_addf(out, e, "%c%s%c", SCHEMA_QUOTE, key, SCHEMA_QUOTE));
-        TRY(buf_add_str(out, ":", e));
+        TRY(schema_print_key(out, syntax, str_from(key), e));
         TRY(schema_print(out, syntax, item, e));
     }
     TRY(buf_add_str(out, "}", e));
@@ -448,6 +468,7 @@ static status literal(schema_compiler *c, const json_t *v)
     buf b;
     buf_init(&b, SCHEMA_TEXT_MAX);
     TRY(schema_print(&b, c->s->syntax, v, c->e));
+    TRY(schema_spend(c, SCHEMA_COST_TEXT + (int64_t)b.len));
     TRY(schema_keep(c, (str){ buf_text(&b), b.len }, &kept));
     TRY(schema_text(c, kept));
 out:
@@ -455,20 +476,14 @@ out:
     return st;
 }
 
-static bool equal(const json_t *a, const json_t *b)
-{
-    if (json_is_number(a) && json_is_number(b)) return json_number_value(a) == json_number_value(b);
-    return json_equal(a, b);
-}
-
-/* v, which may come from a list itself, is what enum and const of every part allow. */
-static bool listed(shape *s, const json_t *v, const json_t *from)
+/* v, which may come from a list itself, is what enum and const of every part allow.  *steps grows by what that took. */
+static bool listed(const shape *s, const json_t *v, const json_t *from, int64_t *steps)
 {
     for (int32_t i = 0; i < s->n; i++) {
         const json_t *one = part(s, i, "const"), *list = part(s, i, "enum");
         bool found = !list || list == from;
-        for (size_t k = 0; !found && k < json_array_size(list); k++, s->c->work++) found = equal(v, json_array_get(list, k));
-        if (!found || (one && !equal(v, one))) return false;
+        for (size_t k = 0; !found && k < json_array_size(list); k++) found = schema_equal(v, json_array_get(list, k), steps);
+        if (!found || (one && !schema_equal(v, one, steps))) return false;
     }
     return true;
 }
@@ -493,8 +508,10 @@ static status literals(shape *s, const json_t *list, const json_t *one, int32_t 
     x.first = s->c->s->text_count;
     for (size_t k = 0; k < (one ? 1 : json_array_size(list)); k++) {
         const json_t *v = one ? one : json_array_get(list, k);
-        if ((s->types & type_of_value(v)) && listed(s, v, one ? NULL : list)) TRY(literal(s->c, v));
-        if (s->c->work > SCHEMA_WORK_MAX) FAIL(s->c->e, E_UNSUPPORTED, "cannot use the JSON schema\nits lists of values are too long");
+        int64_t steps = SCHEMA_COST_PART * s->n;
+        bool fits = (s->types & type_of_value(v)) && listed(s, v, one ? NULL : list, &steps);
+        TRY(schema_spend(s->c, steps));
+        if (fits) TRY(literal(s->c, v));
     }
     x.count = s->c->s->text_count - x.first;
     if (has_limits(s)) {
@@ -541,6 +558,7 @@ status schema_shape(schema_compiler *c, int32_t node, const schema_part *parts, 
     shape s = { .c = c, .parts = parts, .n = n };
     const json_t *list = NULL, *one = NULL;
     int32_t kids[8], count = 0;
+    TRY(schema_spend(c, 10 * SCHEMA_COST_PART * n));
     TRY(read_types(&s));
     for (int32_t i = 0; i < n && !list && !one; i++) {
         if (parts[i].flags & SCHEMA_ENUM_DONE) continue;

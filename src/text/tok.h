@@ -23,6 +23,9 @@ typedef struct tok_special {
 status tok_from_gguf(tok **out, const gguf_file *g, err *e);
 status tok_from_json(tok **out, const json_t *tokenizer_json, err *e);
 void   tok_free(tok *t);
+/* The keys tokenizer.* of a GGUF file whose tokenizer is the same as tok_from_json's (tok_write.c), its chat template aside.  count: rows of the
+ * token table; ids that the vocabulary lacks are filled up.  eos: ids that end an answer. */
+status tok_write_gguf(gguf_writer *w, const json_t *tokenizer_json, int32_t count, const int32_t *eos, int32_t eos_count, err *e);
 
 int32_t tok_count(const tok *t);
 const tok_special *tok_specials(const tok *t);

@@ -6,31 +6,33 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-/* A piece in order of its bytes. */
-typedef struct piece { str s; int32_t id; uint8_t plain; int32_t length; } piece;
+typedef trie_tree_piece piece;
 
 bool trie_is_bare(unsigned char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-' || c == '.' || c == '$' || c == '/';
 }
 
-static void tree_done(trie_tree *t)
-{
-    mem_free(t->nodes);
-    mem_free(t->ids);
-}
-
 void trie_free(trie *x)
 {
     if (!x) return;
-    tree_done(&x->all);
+    trie_tree_done(&x->all);
+    trie_tree_done(&x->closing);
+    trie_tree_done(&x->quoting);
+    trie_tree_done(&x->odd);
+    trie_tree_done(&x->escaped);
+    trie_tree_done(&x->colon);
+    mem_free(x->closing_before);
+    mem_free(x->colon_before);
     for (int i = 0; i < TRIE_CLASS_COUNT; i++) {
-        tree_done(&x->rest[i]);
+        trie_tree_done(&x->rest[i]);
         mem_free(x->plain[i]);
     }
     mem_free(x->text);
     mem_free(x->short_json);
     mem_free(x->short_call);
+    shapes_done(&x->shapes);
+    pattern_store_free(x->patterns);
     mem_free(x);
 }
 
@@ -47,50 +49,6 @@ static uint8_t classify(piece *p)
         bare = bare && trie_is_bare(c);
     }
     return (uint8_t)((json << TRIE_JSON) | (1 << TRIE_CALL) | (bare << TRIE_BARE));
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    const piece *x = a, *y = b;
-    int c = memcmp(x->s.p, y->s.p, MIN(x->s.n, y->s.n));
-    return c ? c : x->s.n != y->s.n ? (x->s.n < y->s.n ? -1 : 1) : (x->id > y->id) - (x->id < y->id);
-}
-
-/* Pieces of which bit `skip` is not set (-1: all) as a tree. */
-static status build(trie_tree *t, const piece *p, size_t n, int skip, err *e)
-{
-    size_t nodes = 0, ids = 0;
-    const piece *last = NULL;
-    uint32_t open[TRIE_DEPTH_MAX];
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1) {
-            t->nodes = mem_array(nodes + 1, sizeof *t->nodes, MEM_TEXT);
-            t->ids = mem_array(ids + 1, sizeof *t->ids, MEM_TEXT);
-            if (!t->nodes || !t->ids) return err_set(e, E_NOMEM, "could not prepare the vocabulary for constrained answers\nout of memory");
-        }
-        nodes = ids = 0;
-        last = NULL;
-        for (size_t i = 0; i < n; i++) {
-            if (skip >= 0 && (p[i].plain >> skip & 1)) continue;
-            size_t same = 0;
-            while (last && same < last->s.n && same < p[i].s.n && last->s.p[same] == p[i].s.p[same]) same++;
-            if (pass == 1) {
-                for (size_t d = same; last && d < last->s.n; d++) t->nodes[open[d]].skip = (uint32_t)nodes;
-                for (size_t d = same; d < p[i].s.n; d++) {
-                    open[d] = (uint32_t)(nodes + d - same);
-                    t->nodes[open[d]] = (trie_node){ .byte = (uint8_t)p[i].s.p[d], .depth = (uint8_t)d, .first = (uint32_t)ids };
-                }
-                t->nodes[open[p[i].s.n - 1]].count++;
-                t->ids[ids] = p[i].id;
-            }
-            nodes += p[i].s.n - same;
-            ids++;
-            last = &p[i];
-        }
-        for (size_t d = 0; pass == 1 && last && d < last->s.n; d++) t->nodes[open[d]].skip = (uint32_t)nodes;
-    }
-    t->count = (uint32_t)nodes;
-    return OK;
 }
 
 /* Tokens that are text and that a model needs: not the byte token of a character that has a piece. */
@@ -110,6 +68,75 @@ static size_t collect(const tok *t, piece *out)
     return n;
 }
 
+/* Where the quote stands that ends a JSON string behind plain characters only; the length when none does. */
+static size_t closing_quote(const piece *p)
+{
+    size_t at = 0;
+    while (at < p->s.n && (unsigned char)p->s.p[at] >= ' ' && p->s.p[at] != '"' && p->s.p[at] != '\\') at++;
+    return at < p->s.n && p->s.p[at] == '"' && at <= TRIE_LENGTH_MAX && utf8_valid(p->s.p, at) ? at : p->s.n;
+}
+
+/* Where the colon stands behind a bare key. */
+static size_t closing_colon(const piece *p)
+{
+    size_t at = 0;
+    while (at < p->s.n && trie_is_bare((unsigned char)p->s.p[at])) at++;
+    return at < p->s.n && p->s.p[at] == ':' ? at : p->s.n;
+}
+
+/* Behind a backslash, the piece ends the string. */
+static bool ends_escaped(const piece *p)
+{
+    size_t at = 1;
+    while (at < p->s.n && p->s.p[at] != '"') at += p->s.p[at] == '\\' ? 2 : 1;
+    return at < p->s.n;
+}
+
+/* A tree of what pieces are from `end` on, where they have that, and how many characters stand before it.  room: of n. */
+static status build_ends(trie_tree *t, uint8_t **before, const piece *p, size_t n, size_t (*end)(const piece *), piece *room, err *e)
+{
+    status st = OK;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = end(&p[i]);
+        if (at == p[i].s.n) continue;
+        room[count] = p[i];
+        room[count].length = 0;
+        for (size_t k = 0; k < at; k++) room[count].length += ((unsigned char)p[i].s.p[k] & 0xC0) != 0x80;
+        room[count++].s = str_skip(p[i].s, at);
+    }
+    qsort(room, count, sizeof *room, trie_tree_order);
+    *before = mem_alloc(count + 1, MEM_TEXT);
+    if (!*before) FAIL(e, E_NOMEM, "could not prepare the vocabulary for constrained answers\nout of memory");
+    for (size_t i = 0; i < count; i++) (*before)[i] = (uint8_t)room[i].length;      /* ids of a tree stand in this order */
+    TRY(trie_tree_build(t, room, count, -1, e));
+out:
+    return st;
+}
+
+/* Trees for the ends of strings and keys. */
+static status build_inside(trie *x, const piece *p, size_t n, err *e)
+{
+    enum { QUOTING, ODD, ESCAPED };
+    status st = OK;
+    piece *room = mem_array(n + 1, sizeof *room, MEM_TEXT);
+    if (!room) FAIL(e, E_NOMEM, "could not prepare the vocabulary for constrained answers\nout of memory");
+    TRY(build_ends(&x->closing, &x->closing_before, p, n, closing_quote, room, e));
+    TRY(build_ends(&x->colon, &x->colon_before, p, n, closing_colon, room, e));
+    for (size_t i = 0; i < n; i++) {
+        bool other = !(p[i].plain >> TRIE_JSON & 1) && closing_quote(&p[i]) == p[i].s.n, quote = memchr(p[i].s.p, '"', p[i].s.n) != NULL;
+        room[i] = p[i];
+        /* a tree leaves out the pieces that have its bit */
+        room[i].plain = (uint8_t)~((other && quote) << QUOTING | (other && !quote) << ODD | ends_escaped(&p[i]) << ESCAPED);
+    }
+    TRY(trie_tree_build(&x->quoting, room, n, QUOTING, e));
+    TRY(trie_tree_build(&x->odd, room, n, ODD, e));
+    TRY(trie_tree_build(&x->escaped, room, n, ESCAPED, e));
+out:
+    mem_free(room);
+    return st;
+}
+
 static void set(uint64_t *mask, int32_t id) { mask[id / 64] |= (uint64_t)1 << (id % 64); }
 
 static status masks(trie *x, const piece *p, size_t n, err *e)
@@ -118,8 +145,9 @@ static status masks(trie *x, const piece *p, size_t n, err *e)
     for (int i = 0; i < TRIE_CLASS_COUNT; i++) x->plain[i] = mem_array(w, sizeof **x->plain, MEM_TEXT);
     x->text = mem_array(w, sizeof *x->text, MEM_TEXT);
     x->short_json = mem_array(w * (TRIE_LENGTH_MAX + 1), sizeof *x->short_json, MEM_TEXT);
+    x->patterns = pattern_store_new(w);
     x->short_call = mem_array(w * (TRIE_LENGTH_MAX + 1), sizeof *x->short_call, MEM_TEXT);
-    if (!x->plain[TRIE_JSON] || !x->plain[TRIE_CALL] || !x->plain[TRIE_BARE] || !x->text || !x->short_json || !x->short_call)
+    if (!x->plain[TRIE_JSON] || !x->plain[TRIE_CALL] || !x->plain[TRIE_BARE] || !x->text || !x->short_json || !x->short_call || !x->patterns)
         return err_set(e, E_NOMEM, "could not prepare the vocabulary for constrained answers\nout of memory");
     for (size_t i = 0; i < n; i++) {
         set(x->text, p[i].id);
@@ -149,12 +177,14 @@ status trie_new(trie **out, const tok *t, err *e)
     for (size_t i = 0; i < n; i++) {
         p[i].plain = classify(&p[i]);
         /* a piece longer than the table of lengths is treated like a rare one */
-        if (p[i].length > TRIE_LENGTH_MAX) p[i].plain = 0, p[i].length = 0;
+        if (p[i].length > TRIE_LENGTH_MAX) p[i].plain &= 1 << TRIE_BARE, p[i].length = 0;
     }
-    qsort(p, n, sizeof *p, by_bytes);
+    qsort(p, n, sizeof *p, trie_tree_order);
     TRY(masks(x, p, n, e));
-    TRY(build(&x->all, p, n, -1, e));
-    for (int k = 0; k < TRIE_CLASS_COUNT; k++) TRY(build(&x->rest[k], p, n, k, e));
+    TRY(trie_tree_build(&x->all, p, n, -1, e));
+    for (int k = 0; k < TRIE_CLASS_COUNT; k++) TRY(trie_tree_build(&x->rest[k], p, n, k, e));
+    TRY(shapes_init(&x->shapes, p, n, TRIE_CALL, x->words, e));
+    TRY(build_inside(x, p, n, e));
     *out = x;
     x = NULL;
 out:

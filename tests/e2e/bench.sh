@@ -43,9 +43,18 @@ run "$FACET" bench kernels --isa ref --type q4_0 --seconds 0.001
 expect 0 kernels
 says "$out" "exact q4_0 6144x1536" kernels
 
+run "$FACET" bench masks -q -m "$BUNDLED" --rounds 2 --json
+expect 0 masks
+same "$(grep -c '"schema":' "$out")" 13 "schemas, and all together"
+for k in tokens masks compile_ms mask_us mask_p99_us mask_max_us accept_us accept_p99_us accept_max_us; do positive $k masks; done
+run "$FACET" bench masks -q -m "$BUNDLED" --rounds 1
+expect 0 "masks, a table"
+says "$out" "tool call, nested" "masks, a table"
+
 refuses 2 'takes machine, kernels' "an unknown part" "$FACET" bench nonsense
 refuses 2 'means nothing to "facet bench machine"' "an option of another part" "$FACET" bench machine --prefill 5
 refuses 2 'means nothing to "facet bench kernels"' "an option of another part" "$FACET" bench kernels -m x
+refuses 2 'means nothing to "facet bench masks"' "an option of another part" "$FACET" bench masks --isa avx2
 refuses 2 'means nothing to "facet bench"' "an option of another part" "$FACET" bench --type q4_0
 refuses 2 '--prefill' "a word in a list" "$FACET" bench --prefill 5,x
 refuses 2 '--batch' "an empty batch" "$FACET" bench --batch 0
@@ -59,6 +68,32 @@ refuses 1 'cannot measure at depth' "a depth that the model cannot hold" "$FACET
 refuses 1 'no-such' "no such file" "$FACET" bench -q -m "$TMPDIR/no-such.gguf" --skip-machine
 refuses 1 'no-such' "no such folder" "$FACET" bench machine --dir "$TMPDIR/no-such"
 refuses 1 'plot.svg' "a picture in no folder" "$FACET" bench -q -m "$BUNDLED" $fast --skip-machine --prefill 4 --decode 0 --svg "$TMPDIR/none/plot.svg"
+
+# ---- a server under load ---------------------------------------------------------------------------
+"$FACET" serve -q -p 0 --ctx 1024 -m "$BUNDLED" >"$TMPDIR/address" 2>/dev/null &
+server=$!
+trap 'kill $server 2>/dev/null' EXIT
+for _ in $(seq 300); do [ -s "$TMPDIR/address" ] && break; sleep 0.1; done
+url=$(cat "$TMPDIR/address")
+run "$FACET" bench serve -q --url "$url" --clients 1,3 --rounds 2 --words 40 --answer 5 --json
+expect 0 "a server"
+same "$(sed -n 's/^ *"done": \([0-9]*\),/\1/p' "$out" | tr '\n' ' ')" "4 12 " "requests that were answered"
+same "$(sed -n 's/^ *"answer_tokens": \([0-9]*\),*/\1/p' "$out" | tr '\n' ' ')" "20 60 " "tokens of the answers"
+same "$(grep -c '"failed": 0' "$out")" 2 "levels without a failure"
+for k in p50_s p99_s tok_s requests_s goodput_s cached_tokens prompt_tokens; do positive $k "a server"; done
+run "$FACET" bench serve -q --url "$url" --clients 2 --rounds 1000 --seconds 0.3 --words 4 --answer 4 --json
+expect 0 "a load with an end"
+positive done "a load with an end"
+[ "$(field done)" -lt 4000 ] && fine || wrong "a load goes on behind its end"
+run "$FACET" bench serve -q --url "$url" --clients 2 --rounds 3 --turns 1 --words 4 --answer 4 --json
+same "$(field done)" 6 "requests of conversations with one turn"
+run "$FACET" bench serve -q --url "$url" --clients 2 --rounds 2 --leave 1 --words 4 --answer 40 --json
+expect 0 "clients that leave"
+same "$(field left)" 4 "clients that left"
+kill $server
+refuses 2 'must begin with http' "an address of another kind" "$FACET" bench serve --url ftp://x
+refuses 1 'could not reach' "no server" "$FACET" bench serve -q --url http://127.0.0.1:1 --clients 1
+refuses 2 'means nothing to "facet bench serve"' "an option of another part" "$FACET" bench serve --depth 3
 
 # ---- two programs side by side; a script stands for each -------------------------------------------
 cat >"$TMPDIR/peer" <<'END'

@@ -28,6 +28,7 @@ expect 'write the folder' folderless layers os/bad.c '#include "file.h"'
 expect 'no such folder'  unknown    layers os/bad.c '#include "nothing/file.h"'
 expect 'in quotes'       brackets   layers os/bad.c '#include <base/err.h>'
 expect '\.c file'        source     layers os/bad.c '#include "base/err.c"'
+expect 'jansson'         library    layers os/bad.c 'void *x = json_object_getn;'
 expect 'threads'         thread     layers num/bad.c 'int x = pthread_create;'
 
 # ---- symbols: an archive with one bad object -------------------------------------------------------

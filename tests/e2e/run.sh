@@ -95,6 +95,13 @@ for n in 1 2 3 4 5 6; do
 done
 [ ${#middle} -ge 2 ] && fine || wrong "the random answer has no two letters in a row: the stop texts were not tested"
 
+run "$FACET" run --think --think-budget 3 -m "$BUNDLED" --temp 0 --json "What is 12 + 30?"
+expect 0 "a thought with a limit"
+says "$out" '"thought_tokens":3' "a thought with a limit"
+lacks "$out" '"content":""' "an answer behind a thought with a limit"
+run "$FACET" run --raw --think-budget 3 -m "$M" "abc"
+says "$err" "belong to conversations" "a limit of thought with --raw"
+
 # ---- a chat from a pipe ----------------------------------------------------------------------------------
 printf 'One.\nTwo.\n\nThree.' | timeout 60 "$FACET" chat -m "$M" --seed 2 -n 6 >"$out" 2>"$err"
 code=$?
@@ -171,4 +178,24 @@ says "$err" "interrupted" "Ctrl-C"
 [ -s "$out" ] && fine || wrong "nothing was said before Ctrl-C"
 interrupt TERM
 expect 130 "SIGTERM"
+# In a chat at a terminal it ends the answer, and the chat goes on: script(1) is the terminal, ^C a key.  Its shell must not be there to hear it, hence exec.
+wait_for() { for i in $(seq 150); do grep -qF -- "$1" "$out" && return; sleep 0.1; done; wrong "no \"$1\" from a chat at a terminal"; }
+rm -f "$out" "$TMPDIR/keys"
+mkfifo "$TMPDIR/keys"
+env --default-signal=INT,TERM timeout 60 script -qefc "exec $FACET chat -m $M --ignore-end --seed 2" /dev/null <"$TMPDIR/keys" >"$out" 2>"$err" &
+pid=$!
+exec 5>"$TMPDIR/keys"
+wait_for 'Ctrl-D ends'
+printf 'Tell me everything.\n' >&5
+for i in $(seq 150); do [ "$(sed '1,/Tell me everything/d' "$out" | wc -c)" -gt 8 ] && break; sleep 0.1; done    # it has begun
+printf '\003' >&5
+wait_for 'interrupted]'
+printf '/clear\n' >&5
+wait_for 'The conversation is empty.'
+printf '/quit\n' >&5
+exec 5>&-
+wait $pid
+code=$?
+expect 0 "a chat at a terminal after Ctrl-C"
+same "$(grep -c 'interrupted\]' "$out")" 1 "answers that Ctrl-C ended"
 report

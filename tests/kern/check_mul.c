@@ -8,7 +8,7 @@
 #include "base/bits.h"
 #include "support/kern_check.h"
 
-static const int tokens[] = {1, 2, 3, 8, 17, 33};
+static const int tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 33};
 enum { T_MAX = 33 };
 
 /* The value an activation form stands for: multiplies the identity, so to speak, through the reference's exact product. */
@@ -36,8 +36,9 @@ static void product(const kern *k, dtype t, const uint8_t *w, shape s, const voi
 {
     size_t row = dtype_row_bytes(t, s.cols);
     for (int64_t i = 0; i < T * stride; i++) y[i] = 12345.5f;
-    if (split) k->fast[t].mul(w, row, split, s.cols, x, x_bytes, T, y, stride, scratch);
-    k->fast[t].mul(w + (size_t)split * row, row, s.rows - split, s.cols, x, x_bytes, T, y + split, stride, scratch);
+    kern_mul_fn mul = kern_mul_for(&k->fast[t], T);
+    if (split) mul(w, row, split, s.cols, x, x_bytes, T, y, stride, w + (size_t)split * row, scratch);
+    mul(w + (size_t)split * row, row, s.rows - split, s.cols, x, x_bytes, T, y + split, stride, NULL, scratch);
     for (int64_t j = 0; j < T; j++)
         for (int64_t r = s.rows; r < stride; r++)
             if (y[j * stride + r] != 12345.5f) check_fail("%s: wrote outside y", dtype_of(t)->name);

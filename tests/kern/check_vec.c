@@ -10,21 +10,8 @@
 
 static uint64_t seed = 9;
 
-static float *floats(int64_t n, float scale)
-{
-    float *p = check_guarded((size_t)n * 4);
-    for (int64_t i = 0; i < n; i++) p[i] = check_gauss(&seed) * scale;
-    return p;
-}
+static float *floats(int64_t n, float scale) { return check_floats(n, scale, &seed); }
 static void done(float *p, int64_t n) { check_free(p, (size_t)n * 4); }
-
-static void near(const char *family, const char *what, int64_t n, int64_t i, double got, double want, double bound)
-{
-    check_count++;
-    if (!(fabs(got - want) <= bound))
-        check_fail("%s %s(%lld)[%lld]: %.9g, should be %.9g (error %.2g, bound %.2g)", family, what, (long long)n, (long long)i, got,
-                   want, fabs(got - want), bound);
-}
 
 static void check_norm(const check_family *f, int64_t n)
 {
@@ -37,7 +24,7 @@ static void check_norm(const check_family *f, int64_t n)
         f->k.rms_norm(x, pass ? w : NULL, 1e-6f, n, y);
         for (int64_t i = 0; i < n; i++) {
             double want = copy[i] * r * (pass ? (double)w[i] : 1);
-            near(f->name, "rms_norm", n, i, y[i], want, 0x1p-22 * fabs(want) + 1e-40);
+            check_near(f->name, "rms_norm", n, i, y[i], want, 0x1p-22 * fabs(want) + 1e-40);
         }
         if (y != x) done(y, n);
         done(x, n);
@@ -62,11 +49,11 @@ static void check_functions(const check_family *f, int64_t n, float scale)
     for (int64_t i = 0; i < n; i++) {
         /* below -4 the tanh is near -1 and float32 itself loses figures: a part of the input is allowed */
         double want = gelu(x[i]) * u[i];
-        near(f->name, "gelu_mul", n, i, y[i], want, 1e-6 * fabs(want) + 1e-8 * fmin(fabs(x[i]), 10) * fabs(u[i]));
+        check_near(f->name, "gelu_mul", n, i, y[i], want, 1e-6 * fabs(want) + 1e-8 * fmin(fabs(x[i]), 10) * fabs(u[i]));
     }
     memcpy(y, x, (size_t)n * 4);
     f->k.softcap(30, n, y);
-    for (int64_t i = 0; i < n; i++) near(f->name, "softcap", n, i, y[i], 30 * tanh(x[i] / 30.0), 1e-6 * fabs(30 * tanh(x[i] / 30.0)));
+    for (int64_t i = 0; i < n; i++) check_near(f->name, "softcap", n, i, y[i], 30 * tanh(x[i] / 30.0), 1e-6 * fabs(30 * tanh(x[i] / 30.0)));
     if (n > 7) s[n / 2] = -INFINITY;
     memcpy(y, s, (size_t)n * 4);
     f->k.softmax(y, n);
@@ -75,15 +62,15 @@ static void check_functions(const check_family *f, int64_t n, float scale)
     for (int64_t i = 0; i < n; i++) sum += exp((double)s[i] - top);
     for (int64_t i = 0; i < n; i++) {
         double want = exp((double)s[i] - top) / sum;
-        near(f->name, "softmax", n, i, y[i], want, (1e-6 + 1e-7 * fabs(fmax(s[i], -1e3f) - top)) * want + 1e-38);
+        check_near(f->name, "softmax", n, i, y[i], want, (1e-6 + 1e-7 * fabs(fmax(s[i], -1e3f) - top)) * want + 1e-38);
     }
     float *z = floats(n, 1), part;
     memcpy(z, s, (size_t)n * 4);
-    near(f->name, "exp_sum", n, -1, f->k.exp_sum(z, n, &part), top, 0);
-    near(f->name, "exp_sum", n, -1, part, sum, 2e-6 * sum);
+    check_near(f->name, "exp_sum", n, -1, f->k.exp_sum(z, n, &part), top, 0);
+    check_near(f->name, "exp_sum", n, -1, part, sum, 2e-6 * sum);
     for (int64_t i = 0; i < n; i++) {
         double want = exp((double)s[i] - top);
-        near(f->name, "exp_sum", n, i, z[i], want, (1e-6 + 1e-7 * fabs(fmax(s[i], -1e3f) - top)) * want + 1e-38);
+        check_near(f->name, "exp_sum", n, i, z[i], want, (1e-6 + 1e-7 * fabs(fmax(s[i], -1e3f) - top)) * want + 1e-38);
     }
     done(z, n);
     if (n > 7 && y[n / 2] != 0) check_fail("%s softmax: a masked score has a share", f->name);
@@ -98,13 +85,13 @@ static void check_lines(const check_family *f, int64_t n)
     float *x = floats(n, 1), *y = floats(n, 1), *a = floats(n, 1);
     memcpy(a, y, (size_t)n * 4);
     f->k.add(x, n, a);
-    for (int64_t i = 0; i < n; i++) near(f->name, "add", n, i, a[i], y[i] + x[i], 0);
+    for (int64_t i = 0; i < n; i++) check_near(f->name, "add", n, i, a[i], y[i] + x[i], 0);
     memcpy(a, y, (size_t)n * 4);
     f->k.scale(1.7f, n, a);
-    for (int64_t i = 0; i < n; i++) near(f->name, "scale", n, i, a[i], y[i] * 1.7f, 0);
+    for (int64_t i = 0; i < n; i++) check_near(f->name, "scale", n, i, a[i], y[i] * 1.7f, 0);
     memcpy(a, y, (size_t)n * 4);
     f->k.axpy(-0.3f, x, n, a);
-    for (int64_t i = 0; i < n; i++) near(f->name, "axpy", n, i, a[i], (double)y[i] + (double)-0.3f * x[i], 0x1p-23 * (fabs(y[i]) + fabs(x[i])));
+    for (int64_t i = 0; i < n; i++) check_near(f->name, "axpy", n, i, a[i], (double)y[i] + (double)-0.3f * x[i], 0x1p-23 * (fabs(y[i]) + fabs(x[i])));
     done(x, n);
     done(y, n);
     done(a, n);
@@ -123,8 +110,8 @@ static void check_rope(const check_family *f, int64_t pairs)
         f->k.rope(y, cs, d, pairs);
         for (int64_t i = 0; i < d / 2; i++) {
             double a = x[i], b = x[i + d / 2], c = i < pairs ? (double)cs[2 * i] : 1, s = i < pairs ? (double)cs[2 * i + 1] : 0;
-            near(f->name, "rope", d, i, y[i], a * c - b * s, 0x1p-22 * (fabs(a) + fabs(b)));
-            near(f->name, "rope", d, i + d / 2, y[i + d / 2], b * c + a * s, 0x1p-22 * (fabs(a) + fabs(b)));
+            check_near(f->name, "rope", d, i, y[i], a * c - b * s, 0x1p-22 * (fabs(a) + fabs(b)));
+            check_near(f->name, "rope", d, i + d / 2, y[i + d / 2], b * c + a * s, 0x1p-22 * (fabs(a) + fabs(b)));
         }
         done(x, d);
         done(y, d);
@@ -186,7 +173,7 @@ static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t 
                 sum += (double)q[j * d + c] * v[i * d + c];
                 magnitude += fabs((double)q[j * d + c] * v[i * d + c]);
             }
-            near(f->name, what, n, i, s[j * n + i], sum, 0x1p-20 * magnitude);
+            check_near(f->name, what, n, i, s[j * n + i], sum, 0x1p-20 * magnitude);
             f->k.attn_scores(t, q + j * d, d, 1, d, kv + (size_t)i * row, row, kv, 1, one, 1);
             if (memcmp(one, &s[j * n + i], 4)) check_fail("%s scores of %s: alone differs", f->name, what);
         }
@@ -199,7 +186,7 @@ static void check_attention(const check_family *f, dtype t, int64_t nq, int64_t 
                 sum += (double)s[j * n + i] * v[i * d + c];
                 magnitude += fabs((double)s[j * n + i] * v[i * d + c]);
             }
-            near(f->name, what, n, c, o[j * d + c], sum, 0x1p-20 * magnitude);
+            check_near(f->name, what, n, c, o[j * d + c], sum, 0x1p-20 * magnitude);
         }
         memcpy(one, before + j * d, (size_t)d * 4);
         f->k.attn_mix(t, s + j * n, n, 1, d, kv, row, kv, n, one, d);

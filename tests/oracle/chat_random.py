@@ -219,4 +219,5 @@ def main():
         print(json.dumps({"input": c, "large": a, "edge": b}, ensure_ascii=False))
 
 
-main()
+if __name__ == "__main__":
+    main()

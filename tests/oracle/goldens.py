@@ -72,7 +72,9 @@ def make(spec, folder):
     check_facts(spec.name, facts, len(set(text)))
     shutil.rmtree(folder, ignore_errors=True)
     miniatures.save(spec, model, os.path.join(folder, "model"))
-    save_file(tensors_of(ids, y, taps, rows, text, margin), os.path.join(folder, "expect.safetensors"))
+    out = tensors_of(ids, y, taps, rows, text, margin)
+    out["mean_state"] = reference.mean_state(model, ids).float().contiguous()
+    save_file(out, os.path.join(folder, "expect.safetensors"))
     write_json(spec, facts, folder, "python tests/oracle/goldens.py --out tests/golden")
     return facts
 

@@ -24,6 +24,7 @@ import goldens
 import miniatures
 import quant_goldens
 import reference
+import vocabulary
 
 VOCAB = 448
 MIXES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS",
@@ -76,6 +77,30 @@ def own_files(t, tmp):
             t.row(f"{kind} {type_name}, written by Facet", from_gguf.spec_of(path), path)
 
 
+def quantized(t, tmp):
+    """Hugging Face folders, and a GGUF of one, through facet quantize."""
+    for name in ("e2b", "12b", "26b", "31b-f16"):
+        spec = dataclasses.replace(next(s for s in miniatures.GOLDENS if s.name == name), vocab=VOCAB)
+        folder, path = os.path.join(tmp, "quantize-" + name), os.path.join(tmp, "quantized.gguf")
+        miniatures.save(spec, miniatures.build(spec), folder)
+        vocabulary.save(folder, spec.vocab)
+        for type_name in ("f32", "bf16", "q8_0", "q4_0"):
+            quantize(folder, path, type_name)
+            t.row(f"{name} {type_name}, by facet quantize", spec, path)
+    for spec in (quant_goldens.ALL_TYPES, quant_goldens.MIXES[0][0]):
+        folder, source, path = (os.path.join(tmp, spec.name + end) for end in ("-folder", "-f32.gguf", "-quantized.gguf"))
+        miniatures.save(spec, miniatures.build(spec), folder)
+        vocabulary.save(folder, spec.vocab)
+        quantize(folder, source, "f32")
+        for type_name in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4", "f16"):
+            quantize(source, path, type_name)
+            t.row(f"{spec.name} {type_name}, by facet quantize", spec, path)
+
+
+def quantize(source, path, type_name):
+    subprocess.run([facet.FACET, "quantize", source, path, "--type", type_name, "-q", "-f"], check=True)
+
+
 def mixes(t, tmp):
     for spec, chosen in ((quant_goldens.ALL_TYPES, MIXES), (quant_goldens.MIXES[0][0], MIXES[:-2:5]), (quant_goldens.MIXES[1][0], MIXES[1:-2:5])):
         source = os.path.join(tmp, spec.name + "-source.gguf")
@@ -100,6 +125,7 @@ def main():
         conversions(t, tmp)
         mixes(t, tmp)
         own_files(t, tmp)
+        quantized(t, tmp)
         spec = quant_goldens.ALL_TYPES
         t.row(f"{spec.name}, every type", spec, os.path.join(facet.ROOT, "tests/golden", spec.name, "model.gguf"))
     return 1 if t.failed else 0

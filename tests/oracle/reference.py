@@ -65,6 +65,12 @@ def double(model):
     return m
 
 
+def mean_state(model, ids):
+    """Mean over all rows of the last layer's output after the final norm, in float64: what an embedding is made of."""
+    _, taps = logits_taps(double(model), ids)
+    return taps[-1, "final_norm"].mean(0)
+
+
 def routing_gap(taps, top_k):
     """The smallest distance, in router scores, between the last expert taken and the first one left: a tie could
     be broken either way, and everything after it would differ."""

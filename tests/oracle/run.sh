@@ -29,12 +29,17 @@ part() {
     [ "$verdict" = passed ] || cat "$tmp/stderr" >&2
 }
 
+part "AdamW, ten steps made again" "$here/optim.py" --check tests/golden/optim.json
 part "Goldens, made again" "$here/goldens.py" --check tests/golden
 part "Quantized goldens, recomputed" "$here/quant_goldens.py" --check tests/golden
 part "Image blocks, made again" "$here/blocks.py" --check tests/golden/blocks
+part "Adapters, made again; ./facet with either class; written by Facet for either class" "$here/adapters.py" --check tests/golden/lora
+part "Gradients, made again; the backward pass beside autograd" "$here/gradients.py" --check tests/golden/tune build/release/tests/gen/mk_grads
+part "Decoders, random blocks" "$here/decode.py"
 part "Exact path, random shapes" "$here/exact.py" --seeds "${FACET_ORACLE_SEEDS:-6}"
 part "Fast path, per weight type" "$here/fast_kl.py"
 part "Two layers of each size at full width" "$here/full_width.py"
+part "Masks over the whole vocabulary, beside llguidance" "$here/masks.py" build/release/tests/gen/mk_masks
 
 {
     echo "# Last run of the oracle"

@@ -119,4 +119,5 @@ def main():
         print(json.dumps(case, ensure_ascii=False, separators=(",", ":")))
 
 
-main()
+if __name__ == "__main__":
+    main()

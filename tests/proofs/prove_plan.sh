@@ -28,7 +28,7 @@ field() { sed -n "s/^ *\"$1\": \([0-9]*\).*/\1/p" "$tmp/plan"; }
 watch() {
     most=0 high=0
     while status=$(cat "/proc/$1/status" 2>/dev/null) && case $status in *RssAnon*) ;; *) false ;; esac; do
-        set -- "$1" $(printf '%s\n' "$status" | awk '$1 == "VmHWM:" { h = $2 } $1 == "RssAnon:" { a = $2 } END { print a * 1024, h * 1024 }')
+        set -- "$1" $(printf '%s\n' "$status" | awk '$1 == "VmHWM:" { h = $2 } $1 == "RssAnon:" { a = $2 } END { printf "%.0f %.0f", a * 1024, h * 1024 }')
         [ "$2" -le "$most" ] || most=$2
         [ "$3" -le "$high" ] || high=$3
         sleep 0.05

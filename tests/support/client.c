@@ -9,13 +9,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 60000 };
+enum { WAIT_MS = 300000 };
+
+bool client_join(int fd, int port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    return connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+}
 
 int client_connect(int port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0) return fd;
+    if (fd >= 0 && client_join(fd, port)) return fd;
     if (fd >= 0) close(fd);
     return -1;
 }

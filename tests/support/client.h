@@ -12,9 +12,10 @@ typedef struct client_reply {
 } client_reply;
 
 int  client_connect(int port);                       /* a socket, or -1 */
+bool client_join(int fd, int port);                  /* with a socket that is there already */
 bool client_send(int fd, const char *p, size_t n);   /* false when the other side has closed */
 bool client_say(int fd, const char *text);
-/* One answer; waits at most 60 s for each piece. */
+/* One answer; waits at most 5 minutes for each piece. */
 void client_read(int fd, client_reply *out);
 /* True when the other side closes within ms milliseconds; what it still says is thrown away. */
 bool client_is_closed(int fd, int ms);

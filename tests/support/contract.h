@@ -5,6 +5,16 @@
 #include "support/client.h"
 #include "support/test.h"
 
+/* The member of a key that is a part of a text, or NULL. */
+static inline const json_t *contract_member(const json_t *o, str key)
+{
+    char name[128];
+    if (key.n >= sizeof name) return NULL;
+    memcpy(name, key.p, key.n);
+    name[key.n] = '\0';
+    return json_object_get(o, name);
+}
+
 /* Exactly these keys, separated by spaces, in any order. */
 static inline void contract_keys(const json_t *o, const char *keys)
 {
@@ -13,7 +23,7 @@ static inline void contract_keys(const json_t *o, const char *keys)
     if (!json_is_object(o)) fail_msg("no object with the keys %s", keys);
     while (str_split(&rest, ' ', &key)) {
         n++;
-        if (!json_object_getn(o, key.p, key.n)) fail_msg("no \"%.*s\" in: %s", (int)key.n, key.p, json_dumps(o, 0));
+        if (!contract_member(o, key)) fail_msg("no \"%.*s\" in: %s", (int)key.n, key.p, json_dumps(o, 0));
     }
     if (json_object_size(o) != n) fail_msg("more than %s in: %s", keys, json_dumps(o, 0));
 }

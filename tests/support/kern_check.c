@@ -11,6 +11,9 @@
 
 #include "base/bits.h"
 #include "bench/bench_fill.h"
+#ifdef FC_KERN_avx512
+#include "kern/avx512/avx512.h"
+#endif
 #include "num/blocks.h"
 #include "num/half.h"
 #include "os/cpu.h"
@@ -26,6 +29,7 @@ int check_families(check_family out[8])
         {"avx512", CPU_REF | CPU_AVX2 | CPU_AVX512, CPU_AVX512},
         {"amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX, CPU_AMX},
         {"neon", CPU_REF | CPU_NEON, CPU_NEON},
+        {"i8mm", CPU_REF | CPU_NEON | CPU_I8MM, CPU_I8MM},
     };
     int n = 0;
     for (size_t i = 0; i < COUNT_OF(all); i++)
@@ -33,11 +37,11 @@ int check_families(check_family out[8])
             out[n].name = all[i].name;
             kern_init(&out[n++].k, all[i].mask);
         }
-#ifdef FC_KERN_avxvnni
-    if (cpu_isa_found() & CPU_AVX512 && !(cpu_isa_found() & CPU_AVXVNNI)) {
-        out[n].name = "avxvnni-evex";
+#ifdef FC_KERN_avx512
+    if (cpu_isa_found() & CPU_AVX512) {
+        out[n].name = "avx512, halves";
         kern_init(&out[n].k, CPU_REF | CPU_AVX2);
-        check_fill_avxvnni_evex(&out[n++].k);
+        half_avx512_fill(&out[n++].k);
     }
 #endif
 #ifdef FC_KERN_amx
@@ -66,6 +70,20 @@ void *check_guarded(size_t n)
 }
 
 void check_free(void *p, size_t n) { munmap((char *)p - (pages(n) - page() - n), pages(n)); }
+
+float *check_floats(int64_t n, float scale, uint64_t *state)
+{
+    float *p = check_guarded((size_t)n * 4);
+    for (int64_t i = 0; i < n; i++) p[i] = check_gauss(state) * scale;
+    return p;
+}
+
+void check_near(const char *family, const char *what, int64_t n, int64_t i, double got, double want, double bound)
+{
+    check_count++;
+    if (!(fabs(got - want) <= bound))
+        check_fail("%s %s(%lld)[%lld]: %.9g, should be %.9g (error %.2g, bound %.2g)", family, what, (long long)n, (long long)i, got, want, fabs(got - want), bound);
+}
 
 uint64_t check_random(uint64_t *state) { return bench_fill_random(state); }
 float check_uniform(uint64_t *state) { return (float)((double)(int64_t)check_random(state) * 0x1p-63); }

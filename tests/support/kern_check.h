@@ -14,8 +14,6 @@ typedef struct check_family { const char *name; kern k; } check_family;
 int check_families(check_family out[8]);
 /* The AMX family with tile instructions acted out in C (support/amx/); needs AVX-512. */
 void check_fill_amx_in_c(kern *k);
-/* The AVX-VNNI family in the encoding of AVX-512 VNNI (support/avx512/), which it needs. */
-void check_fill_avxvnni_evex(kern *k);
 
 /* n bytes that end (or start) right at an unreadable page.  Freed by check_free. */
 void *check_guarded(size_t n);
@@ -25,6 +23,11 @@ void  check_free(void *p, size_t n);
 uint64_t check_random(uint64_t *state);
 float    check_uniform(uint64_t *state);      /* [-1, 1) */
 float    check_gauss(uint64_t *state);        /* about normal */
+
+/* n random numbers of about that size, ending at the guard page; freed by check_free. */
+float   *check_floats(int64_t n, float scale, uint64_t *state);
+/* Number i of n that a family's `what` gave. */
+void     check_near(const char *family, const char *what, int64_t n, int64_t i, double got, double want, double bound);
 
 /* Random blocks of a type with scales around `scale`; n elements. */
 void check_weights(dtype t, void *out, int64_t n, float scale, uint64_t *state);

@@ -129,4 +129,15 @@ static inline double model_diff(const float *a, const float *b, int64_t n, int64
     return most;
 }
 
+/* Largest magnitude, at least 1: bounds are of numbers of that size.  (Not with fmax: gcc 12.2 for aarch64 fails inside on it.) */
+static inline double model_scale(const float *a, int64_t n)
+{
+    double most = 1;
+    for (int64_t i = 0; i < n; i++) {
+        double d = a[i] < 0 ? -(double)a[i] : (double)a[i];
+        if (d > most) most = d;
+    }
+    return most;
+}
+
 #endif

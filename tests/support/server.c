@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -77,3 +78,14 @@ status test_server_stop(test_server *s)
     free(s);
     return st;
 }
+
+int test_server_setup(test_server **s, int *port, serve_opts o)
+{
+    err e = { 0 };
+    *s = test_server_start(o, &e);
+    if (!*s) { fprintf(stderr, "%s: %s\n", e.what, e.why); return -1; }
+    if (port) *port = test_server_port(*s);
+    return 0;
+}
+
+int test_server_teardown(test_server *s) { return test_server_stop(s) == OK ? 0 : -1; }

@@ -11,4 +11,8 @@ int    test_server_port(const test_server *s);
 /* SIGTERM, then waits; what serve_run returned. */
 status test_server_stop(test_server *s);
 
+/* The same as fixtures of a group of cases: 0, or -1 once stderr says why.  port may be NULL. */
+int test_server_setup(test_server **s, int *port, serve_opts o);
+int test_server_teardown(test_server *s);
+
 #endif

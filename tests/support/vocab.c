@@ -1,16 +1,7 @@
 #include "support/vocab.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "support/must.h"
 #include "support/packed.h"
-
-static void must(status st, const err *e)
-{
-    if (st == OK) return;
-    fprintf(stderr, "%s: %s\n", e->what, e->why);
-    exit(1);
-}
 
 tok *vocab_real(void)
 {

@@ -8,6 +8,24 @@
 
 enum { N = 20000 };
 
+/* A program has the hash's own constants in it; no content may make the hash forget its seed and what came before. */
+static void no_content_is_special(void **state)
+{
+    (void)state;
+    static const uint64_t constants[] = { 0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu, 0x165667B19E3779F9u, 0, UINT64_MAX };
+    for (size_t k = 0; k < sizeof constants / sizeof *constants; k++)
+        for (size_t at = 0; at <= 48; at++) {
+            unsigned char text[64];
+            for (size_t i = 0; i < sizeof text; i++) text[i] = (unsigned char)(i * 37);
+            memcpy(text + at, &constants[k], 8);
+            uint64_t base = hash_bytes(text, sizeof text, 1);
+            assert_true(base != hash_bytes(text, sizeof text, 2));
+            if (at == 0) continue;
+            text[0] ^= 1;
+            assert_true(base != hash_bytes(text, sizeof text, 1));
+        }
+}
+
 static void table_holds_what_was_put(void **state)
 {
     (void)state;
@@ -112,6 +130,12 @@ static void uniform_is_uniform_and_repeatable(void **state)
     for (int i = 0; i < 16; i++) assert_in_range(bins[i], N / 16 - 200, N / 16 + 200);   /* > 5 sigma */
     assert_true(rng_uniform(7, 0) != rng_uniform(8, 0));
     assert_true(rng_fresh_seed() != rng_fresh_seed());
+    unsigned char secret[600], seen[600] = { 0 };            /* more than the system gives at once for certain */
+    for (int i = 0; i < 16; i++) {
+        assert_true(rng_secret(secret, sizeof secret));
+        for (size_t k = 0; k < sizeof secret; k++) seen[k] |= secret[k];
+    }
+    for (size_t k = 0; k < sizeof seen; k++) assert_int_not_equal(seen[k], 0);
 }
 
 static void collect(void *user, log_level level, const char *text)
@@ -136,7 +160,7 @@ static void log_is_silent_until_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table_holds_what_was_put),
+        cmocka_unit_test(no_content_is_special), cmocka_unit_test(table_holds_what_was_put),
         cmocka_unit_test(keys_may_have_any_byte),
         cmocka_unit_test(failed_growth_keeps_the_table),
         cmocka_unit_test(hash_spreads),

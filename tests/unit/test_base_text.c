@@ -86,11 +86,13 @@ static void whole_numbers(void **state)
     assert_true(v == INT64_MIN);
     assert_ok(str_to_i64(STR("+7"), "n", 0, 10, &v, &e), &e);
     assert_int_equal(v, 7);
-    static const char *const bad[] = { "", " 7", "7 ", "0x10", "7.5", "seven", "9223372036854775808", "\n7", "--7", "1e3" };
+    static const char *const bad[] = { "", " 7", "7 ", "0x10", "7.5", "seven", "\n7", "--7", "1e3" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_fails(str_to_i64(str_from(bad[i]), "--top-k", INT64_MIN, INT64_MAX, &v, &e), E_ARG, &e, "--top-k is not a whole number");
     assert_fails(str_to_i64((str){ "7\0", 2 }, "n", 0, 10, &v, &e), E_ARG, &e, "not a whole number");
     assert_fails(str_to_i64(STR("11"), "n", 0, 10, &v, &e), E_ARG, &e, "from 0 to 10");
+    assert_fails(str_to_i64(STR("99999999999999999999"), "n", 0, 10, &v, &e), E_ARG, &e, "n is out of range: 99999999999999999999");
+    assert_fails(str_to_i64(STR("-9223372036854775809"), "n", INT64_MIN, INT64_MAX, &v, &e), E_ARG, &e, "out of range");
     assert_int_equal(v, 7);   /* untouched by failures */
 }
 

@@ -13,6 +13,7 @@
 #include "text/chat_value.h"
 
 static const char *extra;     /* from the command line */
+static size_t reopened;       /* prompts whose turn the template had closed */
 
 static json_t *read_json(const char *text)
 {
@@ -20,6 +21,21 @@ static json_t *read_json(const char *text)
     err e = { 0 };
     if (chat_value_read(&j, str_from(text), "test", &e) != OK) fail_msg("%s: %s: %s", text, e.what, e.why);
     return j;
+}
+
+/* Where an answer is asked for, what the template printed goes on in an open turn; only after a closed one is anything added. */
+static bool opens_a_turn(chat_prompt *p, const json_t *input, chat_variant variant, const char *name)
+{
+    chat_opts o = { .variant = variant, .think = chat_value_true(json_object_get(input, "enable_thinking")) };
+    bool closed = str_ends((str){ buf_text(&p->text), p->text.len }, "<turn|>\n"), wanted = chat_value_true(json_object_get(input, "add_generation_prompt"));
+    size_t before = p->text.len;
+    if (!wanted) return true;
+    assert_int_equal(chat_open_turn(p, &o, NULL), OK);
+    const char *more = variant == CHAT_LARGE && !o.think ? "<|turn>model\n<|channel>thought\n<channel|>" : "<|turn>model\n";
+    bool ok = strcmp(buf_text(&p->text) + before, closed ? more : "") == 0;
+    if (!ok) print_error("%s: nobody's turn: %s\n", name, buf_text(&p->text));
+    reopened += closed;
+    return ok;
 }
 
 /* Compares one conversation with the text expected of one template; an expected null or object is an error. */
@@ -36,6 +52,7 @@ static bool same(const json_t *input, chat_variant variant, const json_t *expect
         ok = st == OK && p.text.len == json_string_length(expected) && memcmp(buf_text(&p.text), json_string_value(expected), p.text.len) == 0;
         if (!ok) print_error("%s: %s %s\n  expected %s\n  printed  %s\n", name, e.what, e.why, json_string_value(expected), buf_text(&p.text));
     }
+    if (ok && json_is_string(expected)) ok = opens_a_turn(&p, input, variant, name);
     chat_prompt_done(&p);
     return ok;
 }
@@ -88,6 +105,7 @@ static void random_conversations(void **state)
 {
     (void)state;
     compare_file("tests/data/chat/random.jsonl.xz", 600);
+    assert_true(reopened >= 10);
     if (extra) compare_file(extra, 1);
 }
 

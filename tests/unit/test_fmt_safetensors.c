@@ -161,9 +161,52 @@ static void sharded_folders(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static void writing(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/facet-st-XXXXXX", path[64];
+    err e;
+    st_file *s = NULL;
+    st_writer *w = NULL;
+    static const float f[6] = { 1, -2, 3.5f, 4, 5, 6 };
+    static const uint16_t h[3] = { 0x3F80, 0x4000, 0xC000 };
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/a.safetensors", dir);
+    assert_ok(st_writer_new(&w, path, &e), &e);
+    assert_ok(st_put_tensor(w, "a \"quoted\" name", ST_BF16, 1, (const int64_t[]){ 3 }, &e), &e);
+    assert_ok(st_put_tensor(w, "b", ST_F32, 2, (const int64_t[]){ 2, 3 }, &e), &e);
+    assert_fails(st_put_tensor(w, "b", ST_F32, 0, NULL, &e), E_ARG, &e, "twice");
+    assert_fails(st_put_tensor(w, "c", ST_OTHER, 0, NULL, &e), E_ARG, &e, "its type");
+    assert_fails(st_put_tensor(w, "c", ST_F32, 9, NULL, &e), E_ARG, &e, "9 dimensions");
+    assert_fails(st_put_tensor(w, "c", ST_F32, 1, (const int64_t[]){ -1 }, &e), E_ARG, &e, "impossible");
+    assert_fails(st_put_tensor(w, "c", ST_F32, 2, (const int64_t[]){ INT64_MAX, 2 }, &e), E_ARG, &e, "impossible");
+    assert_ok(st_write_data(w, h, sizeof h, &e), &e);
+    assert_fails(st_put_tensor(w, "c", ST_F32, 0, NULL, &e), E_INTERNAL, &e, "after tensor data");
+    assert_fails(st_writer_end(w, &e), E_INTERNAL, &e, "24 bytes of data are missing");
+    assert_ok(st_write_data(w, f, 8, &e), &e);
+    assert_fails(st_write_data(w, f, 17, &e), E_INTERNAL, &e, "too much data");
+    assert_ok(st_write_data(w, f + 2, 16, &e), &e);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_ok(st_writer_end(w, &e), &e);
+    st_writer_free(w);
+    assert_ok(st_open(&s, path, &e), &e);
+    assert_int_equal(st_count(s), 2);
+    const st_tensor *t = st_find(s, STR("b"));
+    assert_true(t && t->type == ST_F32 && t->n_dims == 2 && t->shape[0] == 2 && t->shape[1] == 3 && (uintptr_t)st_at(s, 0)->data % 8 == 0);
+    assert_memory_equal(t->data, f, sizeof f);
+    t = st_find(s, STR("a \"quoted\" name"));
+    assert_true(t && t->type == ST_BF16);
+    assert_memory_equal(t->data, h, sizeof h);
+    st_close(s);
+    unlink(path);
+    assert_ok(st_writer_new(&w, path, &e), &e);        /* given up: nothing stays */
+    st_writer_free(w);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_good_file_opens), cmocka_unit_test(damage_is_named), cmocka_unit_test(lengths_are_checked_before_use),
-                                        cmocka_unit_test(sharded_folders) };
+                                        cmocka_unit_test(sharded_folders), cmocka_unit_test(writing) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,6 +130,22 @@ static const struct { const char *schema, *good[8], *bad[8]; } documents[] = {
       { "{\"v\":1}", "{\"v\":1,\"kids\":[{\"v\":2,\"kids\":[]},{\"v\":3}]}" }, { "{\"v\":1,\"kids\":[{}]}", "{\"v\":\"1\"}" } },
     { "{\"allOf\":[{\"type\":\"object\",\"properties\":{\"a\":{\"minimum\":3}}},{\"properties\":{\"a\":{\"type\":\"integer\",\"maximum\":5}},\"required\":[\"a\"]}]}",
       { "{\"a\":3}", "{\"a\":5}" }, { "{\"a\":2}", "{\"a\":6}", "{\"a\":4.5}", "{}" } },
+    { "{\"type\":[\"boolean\",\"null\"],\"title\":\"t\",\"default\":true}", { "true", "false", "null" }, { "0", "\"true\"", "[]" } },
+    { "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"number\"}},\"additionalProperties\":false,\"required\":[\"a\"]}",
+      { "{\"a\":-1.5}", "{\"a\":1}" }, { "{\"a\":1,\"b\":2}", "{\"a\":\"1\"}", "{}" } },
+    { "{\"type\":\"array\",\"items\":{\"const\":\"a, b\"},\"minItems\":2}", { "[\"a, b\",\"a, b\"]" }, { "[\"a, b\"]", "[]", "[\"a, b\",\"a\"]" } },
+    { "{\"oneOf\":[{\"type\":\"string\",\"maxLength\":2},{\"type\":\"array\",\"items\":{\"type\":\"null\"}}]}", { "\"ab\"", "[]", "[null,null]" }, { "\"abc\"", "[1]", "1" } },
+    { "{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#/$defs/n\",\"description\":\"d\"}},\"$defs\":{\"n\":{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"object\","
+      "\"properties\":{\"next\":{\"$ref\":\"#/$defs/n\"}},\"required\":[\"next\"]}]}},\"required\":[\"next\"]}",
+      { "{\"next\":null}", "{\"next\":{\"next\":{\"next\":null}}}" }, { "{\"next\":{}}", "{}", "{\"next\":1}" } },
+    { "{\"enum\":[{\"b\":1,\"a\":\"x\"},{\"a\":2}],\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"integer\"}}}", { "{\"b\":1,\"a\":\"x\"}" }, { "{\"a\":2}", "{}" } },
+    { "{\"type\":\"string\",\"format\":\"date\"}", { "\"2024-02-29\"", "\"1999-11-30\"" }, { "\"2023-02-29\"", "\"2023-11-31\"", "\"2023-1-1\"" } },
+    { "{\"type\":\"string\",\"format\":\"time\"}", { "\"00:00:00Z\"", "\"23:59:59.25-08:00\"" }, { "\"24:00:00Z\"", "\"12:00Z\"", "\"12:00:00\"" } },
+    { "{\"type\":\"string\",\"format\":\"duration\"}", { "\"P4DT12H30M5S\"", "\"PT36H\"", "\"P2W\"" }, { "\"P\"", "\"PT\"", "\"P1\"", "\"P1S\"" } },
+    { "{\"type\":\"string\",\"format\":\"email\"}", { "\"joe.bloggs@example.com\"" }, { "\"2962\"", "\".a@b.c\"", "\"a@\"", "\"a b@c.d\"" } },
+    { "{\"type\":\"string\",\"format\":\"hostname\"}", { "\"www.example.com\"", "\"a\"" }, { "\"-a.com\"", "\"a-.com\"", "\"a_b\"", "\"\"" } },
+    { "{\"type\":\"string\",\"format\":\"ipv6\"}", { "\"::1\"", "\"2001:db8::ff00:42:8329\"", "\"1:2:3:4:5:6:7:8\"" }, { "\":1\"", "\"1::2::3\"", "\"12345::\"" } },
+    { "{\"type\":\"string\",\"format\":\"uri\"}", { "\"https://example.com:80/a?b=c#d\"", "\"mailto:joe@example.com\"" }, { "\"//example.com\"", "\"a b\"", "\"http:// x\"" } },
     { "{\"type\":[\"string\",\"null\"],\"enum\":[\"a\",\"bcd\",null,4],\"maxLength\":2}", { "\"a\"", "null" }, { "\"bcd\"", "4" } },
 };
 
@@ -148,6 +164,59 @@ static void test_documents(void **x)
                 close_fixture(&f);
             }
         }
+}
+
+/* The same values as the only argument of a call; | stands for the quote token. */
+static bool takes_call(const tok *t, const char *schema_text, const json_t *v)
+{
+    fixture f;
+    tok_ids ids = { 0 };
+    buf b;
+    bool ok = true;
+    const trie *x = t == real ? real_trie : small_trie;
+    json_t *s = json_of(schema_text), *defs = json_object_get(s, "$defs");
+    json_t *tools = json_pack("[{s:s, s:{s:s, s:{s:s, s:{s:O}, s:[s], s:O*}}}]", "type", "function", "function", "name", "f", "parameters", "type", "object", "properties", "v", s,
+                              "required", "v", "$defs", defs);
+    char *text = json_dumps(tools, 0);
+    open_tools(&f, t, text, (grammar_opts){ .choice = GRAMMAR_REQUIRED });
+    buf_init(&b, 1 << 20);
+    buf_add_str(&b, "call:f{v:", NULL);
+    assert_int_equal(schema_print(&b, SCHEMA_CALL, v, NULL), OK);
+    buf_add_str(&b, "}", NULL);
+    tok_ids_add(&ids, tok_specials(t)->tool_call, NULL);
+    for (str rest = { buf_text(&b), b.len }, part; rest.n; rest = str_skip(rest, part.n < rest.n ? part.n + 1 : part.n)) {
+        part = (str){ rest.p, str_find(rest, STR("\xFF")) };
+        tok_encode(t, part, false, &ids, NULL);
+        if (part.n < rest.n) tok_ids_add(&ids, tok_specials(t)->quote, NULL);
+    }
+    tok_ids_add(&ids, tok_specials(t)->tool_call_end, NULL);
+    for (size_t i = 0; i < ids.len && ok; i++) {
+        bool in_mask = allows(f.g, x, ids.data[i]);
+        ok = grammar_accept(f.g, ids.data[i], NULL) == OK;
+        if (ok != in_mask) fail_msg("mask and accept differ at token %zu of %s", i, buf_text(&b));
+    }
+    free(text);
+    tok_ids_done(&ids);
+    buf_done(&b);
+    json_decref(tools);
+    json_decref(s);
+    close_fixture(&f);
+    return ok;
+}
+
+static void test_documents_as_calls(void **x)
+{
+    (void)x;
+    int taken = 0;
+    for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
+        for (int k = 0; k < 16; k++) {
+            const char *text = k < 8 ? documents[i].good[k] : documents[i].bad[k - 8];
+            json_t *v = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;      /* some of the bad ones are no values */
+            for (int way = 0; v && way < 2; way++, taken++)
+                if (takes_call(way ? real : small, documents[i].schema, v) != (k < 8)) fail_msg("%s is %s in a call by %s", text, k < 8 ? "refused" : "taken", documents[i].schema);
+            json_decref(v);
+        }
+    assert_true(taken > 300);
 }
 
 /* ---- a small validator of its own ----------------------------------------------------------------------- */
@@ -305,17 +374,25 @@ static bool is_double(const tok *t, int32_t id)
     return name.n == 6 && str_starts(name, "<0x") && piece[0] > 0 && tok_find(t, str_from(piece[0] == ' ' ? "\xE2\x96\x81" : piece)) >= 0;
 }
 
+/* bits: room for a mask, which is there afterwards. */
+static void compare_mask(grammar *g, const tok *t, uint64_t *bits, const char *where)
+{
+    grammar_mask(g, bits);
+    for (int32_t id = 0; id < tok_count(t); id++) {
+        bool on = bits[id / 64] >> (id % 64) & 1, ok = grammar_accept(g, id, NULL) == OK;
+        if (ok) assert_true(grammar_rollback(g, 1));
+        if (on != ok && !(ok && is_double(t, id))) fail_msg("token %d after %s: mask %d, accept %d", id, where, on, ok);
+    }
+}
+
 static void compare_masks(grammar *g, uint64_t seed)
 {
     const trie *x = small_trie;
     uint64_t *bits = mem_array(x->words, sizeof *bits, MEM_TEXT);
     for (uint64_t n = 0; n < 60; n++) {
-        grammar_mask(g, bits);
-        for (int32_t id = 0; id < x->vocab; id++) {
-            bool on = bits[id / 64] >> (id % 64) & 1, ok = grammar_accept(g, id, NULL) == OK;
-            if (ok) assert_true(grammar_rollback(g, 1));
-            if (on != ok && !(ok && is_double(small, id))) fail_msg("token %d after %d: mask %d, accept %d", id, (int)n, on, ok);
-        }
+        char where[16];
+        snprintf(where, sizeof where, "%d tokens", (int)n);
+        compare_mask(g, small, bits, where);
         int32_t id = draw(bits, x, small, seed, n);
         assert_int_equal(grammar_accept(g, id, NULL), OK);
         if (is_end(small, id)) break;
@@ -345,6 +422,40 @@ static void test_masks(void **x)
         compare_masks(f.g, seed);
         close_fixture(&f);
     }
+}
+
+/* The same over Gemma 4's vocabulary, where masks are put together from those of ends, escapes, lengths and kinds. */
+static void test_masks_in_text(void **x)
+{
+    static const struct { const char *schema, *text; } places[] = {
+        { "{\"type\":\"string\"}", "\"a\\" },
+        { "{\"type\":\"string\",\"minLength\":2,\"maxLength\":5}", "\"" },
+        { "{\"type\":\"string\",\"minLength\":2,\"maxLength\":5}", "\"abcd\\" },
+        { "{\"type\":\"string\",\"minLength\":9}", "\"abcdef" },
+        { "{\"type\":\"object\"}", "{\"a key" },
+        { "{\"type\":\"object\"}", "{\"a key\\" },
+        { "{\"type\":\"string\",\"pattern\":\"ing\"}", "\"how\\n" },
+        { "{\"type\":\"string\",\"pattern\":\"ing$\"}", "\"doing" },
+    };
+    (void)x;
+    uint64_t *bits = mem_array(real_trie->words, sizeof *bits, MEM_TEXT);
+    fixture f;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        open_json(&f, real, places[i].schema);
+        assert_false(takes(&f, real, places[i].text, true));      /* it is no end */
+        compare_mask(f.g, real, bits, places[i].text);
+        close_fixture(&f);
+    }
+    static const char *const arguments[] = { "call:f{", "call:f{na", "call:g{", "call:g{n" };
+    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++) {
+        open_tools(&f, real, "[{\"function\":{\"name\":\"f\"}},{\"function\":{\"name\":\"g\",\"parameters\":{\"type\":\"object\",\"properties\":{\"name\":{},\"why not\":{}},"
+                             "\"additionalProperties\":{\"type\":\"integer\"}}}},{\"function\":{\"name\":\"h\"}}]", (grammar_opts){ .choice = GRAMMAR_REQUIRED });
+        assert_int_equal(grammar_accept(f.g, tok_specials(real)->tool_call, NULL), OK);
+        assert_false(takes(&f, real, arguments[i], true));
+        compare_mask(f.g, real, bits, arguments[i]);
+        close_fixture(&f);
+    }
+    mem_free(bits);
 }
 
 /* ---- calls -------------------------------------------------------------------------------------------------- */
@@ -481,23 +592,48 @@ static void test_phases(void **x)
     close_fixture(&f);
 }
 
-/* A string that repeats itself is closed into a value that the schema accepts. */
+/* Goes round and round; how many tokens it takes until one may not come. */
+static int go_round(grammar *g, const trie *x, const int32_t *period, int length, tok_ids *ids)
+{
+    int n = 0;
+    while (grammar_accept(g, period[n % length], NULL) == OK) {
+        tok_ids_add(ids, period[n % length], NULL);
+        assert_true(++n < 4000);
+    }
+    assert_false(allows(g, x, period[n % length]));          /* the mask says the same */
+    return n;
+}
+
+static void open_loop(fixture *f, tok_ids *ids)
+{
+    open_json(f, real, "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\",\"minimum\":12,\"maximum\":13},"
+                       "\"l\":{\"type\":\"array\",\"items\":{\"enum\":[\"x\",\"y\"]},\"minItems\":2}},\"required\":[\"s\",\"n\",\"l\"]}");
+    tok_encode(real, STR("{\"s\":\""), false, ids, NULL);
+    for (size_t i = 0; i < ids->len; i++) assert_int_equal(grammar_accept(f->g, ids->data[i], NULL), OK);
+}
+
+/* A string that repeats itself may once not go on so, and is closed into a value that the schema accepts when it does it again. */
 static void test_loops(void **x)
 {
     (void)x;
     fixture f;
-    open_json(&f, real, "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\",\"minimum\":12,\"maximum\":13},"
-                        "\"l\":{\"type\":\"array\",\"items\":{\"enum\":[\"x\",\"y\"]},\"minItems\":2}},\"required\":[\"s\",\"n\",\"l\"]}");
     tok_ids ids = { 0 };
     tok_decoder d = { 0 };
     buf b;
     buf_init(&b, 1 << 20);
-    tok_encode(real, STR("{\"s\":\""), false, &ids, NULL);
-    for (size_t i = 0; i < ids.len; i++) assert_int_equal(grammar_accept(f.g, ids.data[i], NULL), OK);
-    int32_t word = tok_find(real, STR("\xE2\x96\x81the"));
-    int n = 0;
-    for (; grammar_accept(f.g, word, NULL) == OK; n++) tok_ids_add(&ids, word, NULL);
-    assert_in_range(n, 60, 70);
+    open_loop(&f, &ids);
+    int32_t word = tok_find(real, STR("\xE2\x96\x81the")), other = tok_find(real, STR("\xE2\x96\x81" "a"));
+    assert_in_range(go_round(f.g, real_trie, &word, 1, &ids), 60, 70);
+    assert_null(grammar_warning(f.g));
+    assert_true(allows(f.g, real_trie, other));
+    assert_true(grammar_rollback(f.g, 1));                   /* back before the loop was seen: not avoided, then again */
+    assert_true(allows(f.g, real_trie, word));
+    assert_int_equal(grammar_accept(f.g, word, NULL), OK);
+    assert_false(allows(f.g, real_trie, word));
+    assert_int_equal(grammar_accept(f.g, other, NULL), OK);
+    tok_ids_add(&ids, other, NULL);
+    assert_true(allows(f.g, real_trie, word));               /* elsewhere it is a word like any other */
+    assert_in_range(go_round(f.g, real_trie, &word, 1, &ids), 60, 70);
     assert_true(sample(f.g, real, 1, &ids));
     for (size_t i = 0; i < ids.len; i++) tok_decode(real, &d, ids.data[i], &b, NULL);
     assert_non_null(strstr(buf_text(&b), "the\",\"n\":12,\"l\":[\"x\",\"x\"]}"));
@@ -505,6 +641,230 @@ static void test_loops(void **x)
     buf_done(&b);
     tok_ids_done(&ids);
     close_fixture(&f);
+}
+
+/* Letters alone: it ends no string. */
+static bool is_word(int32_t id)
+{
+    str s = tok_bytes(real, id);
+    for (size_t i = 0; i < s.n; i++)
+        if ((s.p[i] | 32) < 'a' || (s.p[i] | 32) > 'z') return false;
+    return s.n > 0 && !tok_is_special(real, id);
+}
+
+/* Whole paragraphs that come again are loops too, after fewer rounds; what comes three times is none, and neither are few kinds of words among
+ * others. */
+static void test_long_loops(void **x)
+{
+    (void)x;
+    static const int lengths[] = { 17, 40, 128 };
+    for (int k = 0; k < 3; k++) {
+        fixture f;
+        tok_ids ids = { 0 };
+        int32_t period[128];
+        int n = 0, length = lengths[k];
+        open_loop(&f, &ids);
+        for (int32_t id = 1000; n < length; id += 7)
+            if (is_word(id)) period[n++] = id;
+        n = go_round(f.g, real_trie, period, length, &ids);
+        assert_in_range(n, 4 * length, 4 * length + 2);
+        assert_null(grammar_warning(f.g));
+        assert_int_equal(grammar_accept(f.g, period[(n + 1) % length], NULL), OK);
+        for (int i = n + 2; grammar_accept(f.g, period[i % length], NULL) == OK; i++) assert_true(i < n + 6 * length);
+        assert_non_null(grammar_warning(f.g));
+        tok_ids_done(&ids);
+        close_fixture(&f);
+    }
+    fixture f;
+    tok_ids ids = { 0 };
+    open_loop(&f, &ids);
+    for (int i = 0; i < 1200; i++) {                         /* three rounds of each, then others */
+        int32_t id = 1000 + i % 40 + 40 * (i / 120);
+        if (is_word(id)) assert_int_equal(grammar_accept(f.g, id, NULL), OK);
+    }
+    assert_null(grammar_warning(f.g));
+    tok_ids_done(&ids);
+    close_fixture(&f);
+}
+
+/* Where nothing else may come, a loop goes on. */
+static void test_loops_that_must_be(void **x)
+{
+    (void)x;
+    fixture f;
+    tok_ids ids = { 0 };
+    open_json(&f, real, "{\"type\":\"string\",\"pattern\":\"^(ab){400}$\"}");
+    assert_true(sample(f.g, real, 1, &ids));
+    assert_true(ids.len > 100);
+    tok_ids_done(&ids);
+    close_fixture(&f);
+}
+
+/* Draws like sample(), but goes on with what was `period` tokens ago wherever that may come, up to the end or the limit. */
+static bool sample_loop(grammar *g, const tok *t, uint64_t seed, tok_ids *ids)
+{
+    const trie *x = small_trie;
+    uint64_t *bits = mem_array(x->words, sizeof *bits, MEM_TEXT);
+    size_t start = 1 + seed % 23, period = 1 + seed % 5 * 3;
+    bool over = false;
+    for (uint64_t n = 0; n < 4000 && !over; n++) {
+        err e = { 0 };
+        grammar_mask(g, bits);
+        int32_t again = ids->len >= start + period ? ids->data[ids->len - period] : -1;
+        int32_t id = again >= 0 && (bits[again / 64] >> (again % 64) & 1) ? again : draw(bits, x, t, seed, grammar_warning(g) ? n : n % 6);
+        if (id < 0) fail_msg("nothing may come after %zu tokens", ids->len);
+        assert_ok(grammar_accept(g, id, &e), &e);
+        over = is_end(t, id);
+        if (!over) tok_ids_add(ids, id, NULL);
+    }
+    mem_free(bits);
+    return over;
+}
+
+static const char *const endless[] = {
+    "{}",
+    "{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":3},\"minItems\":3}",
+    "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"array\",\"items\":{\"type\":\"boolean\"},\"minItems\":1}}",
+    "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"minLength\":900},\"n\":{\"type\":\"number\",\"exclusiveMinimum\":0.5,\"maximum\":0.75}},\"required\":[\"s\",\"n\"]}",
+    "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"pattern\":\"^[a-z ]+(-[0-9]{3})?$\"},\"d\":{\"type\":\"string\",\"format\":\"date\"}},\"required\":[\"s\",\"d\"]}",
+    ("{\"anyOf\":[{\"type\":\"object\",\"properties\":{\"t\":{\"const\":\"a\"},\"x\":{\"type\":\"string\"}},\"required\":[\"t\",\"x\"]},"
+     "{\"type\":\"array\",\"items\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]},\"minItems\":2}]}"),
+    "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"string\"},\"k\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/t\"}}},\"required\":[\"v\",\"k\"]}}}",
+};
+
+/* An answer that goes round in circles, wherever it is: what is made of it fits the schema. */
+static void test_loops_random(void **x)
+{
+    (void)x;
+    int closed = 0;
+    for (size_t i = 0; i < sizeof endless / sizeof *endless; i++) {
+        json_t *s = json_of(endless[i]);
+        for (uint64_t seed = 0; seed < 60; seed++) {
+            fixture f;
+            tok_ids ids = { 0 };
+            tok_decoder d = { 0 };
+            buf b;
+            buf_init(&b, 1 << 20);
+            open_json(&f, small, endless[i]);
+            bool over = sample_loop(f.g, small, seed, &ids);
+            if (grammar_warning(f.g)) {
+                closed++;
+                for (size_t k = 0; k < ids.len; k++) tok_decode(small, &d, ids.data[k], &b, NULL);
+                json_t *v = json_loadb(buf_text(&b), b.len, JSON_DECODE_ANY, NULL);
+                if (!over || !v || !valid(s, s, v)) fail_msg("%.400s ... %s does not fit %s", buf_text(&b), b.len > 100 ? buf_text(&b) + b.len - 100 : "", endless[i]);
+                json_decref(v);
+            }
+            buf_done(&b);
+            tok_ids_done(&ids);
+            close_fixture(&f);
+        }
+        json_decref(s);
+    }
+    assert_true(closed > 150);
+}
+
+/* The same in calls: the parser reads them, with arguments that fit. */
+static void test_loops_in_calls(void **x)
+{
+    (void)x;
+    int closed = 0;
+    const char *names[] = { "f" };
+    for (size_t i = 1; i < sizeof endless / sizeof *endless; i++)
+        for (uint64_t seed = 0; seed < 30; seed++) {
+            fixture f;
+            tok_ids ids = { 0 };
+            parser *p = NULL;
+            parse_finish how;
+            json_t *s = json_of(endless[i]), *defs = json_object_get(s, "$defs");
+            json_t *tools = json_pack("[{s:s, s:{s:s, s:{s:s, s:{s:O}, s:[s], s:O*}}}]", "type", "function", "function", "name", "f", "parameters", "type", "object", "properties", "v", s,
+                                      "required", "v", "$defs", defs);
+            char *text = json_dumps(tools, 0);
+            open_tools(&f, small, text, (grammar_opts){ .choice = GRAMMAR_REQUIRED, .one_call = true });
+            bool over = sample_loop(f.g, small, seed, &ids);
+            if (grammar_warning(f.g)) {
+                heard h = { .tools = f.tools };
+                closed++;
+                assert_true(over);
+                assert_int_equal(parser_new(&p, small, &(parser_opts){ .tools = names, .tool_count = 1 }, hear, &h, NULL), OK);
+                for (size_t k = 0; k < ids.len; k++) assert_int_equal(parser_token(p, ids.data[k], NULL), OK);
+                assert_int_equal(parser_end(p, false, &how, NULL), OK);
+                assert_null(parser_warning(p));
+                assert_int_equal(h.answers, 0);
+                assert_int_equal(h.calls, 1);
+                parser_free(p);
+            }
+            free(text);
+            json_decref(tools);
+            json_decref(s);
+            tok_ids_done(&ids);
+            close_fixture(&f);
+        }
+    assert_true(closed > 60);
+}
+
+/* ---- kept masks of patterns ---------------------------------------------------------------------------------- */
+
+static void test_pattern_store(void **x)
+{
+    (void)x;
+    enum { N = PATTERN_STORE_MASKS };
+    pattern_store *p = pattern_store_new(2);
+    uint64_t bits[2] = { 0 };
+    assert_false(pattern_store_find(p, STR("a"), 1, bits));
+    for (uint32_t i = 0; i < N; i++) pattern_store_keep(p, STR("a"), i, (uint64_t[]){ i, ~(uint64_t)i });
+    pattern_store_keep(p, STR("a"), 5, (uint64_t[]){ 77, 77 });       /* it is there already */
+    for (uint32_t i = 0; i < N; i++) {
+        bits[0] = (uint64_t)1 << 63;
+        bits[1] = 0;
+        assert_true(pattern_store_find(p, STR("a"), i, bits));
+        assert_true(bits[0] == (i | (uint64_t)1 << 63) && bits[1] == ~(uint64_t)i);
+    }
+    assert_false(pattern_store_find(p, STR("b"), 1, bits));
+    assert_false(pattern_store_find(p, STR("a\0b"), 1, bits));
+    for (uint32_t i = 0; i < N / 2; i++) pattern_store_keep(p, STR("b"), i, (uint64_t[]){ 1, 2 });
+    for (uint32_t i = 0; i < N; i++) assert_int_equal(pattern_store_find(p, STR("a"), i, bits), i >= N / 2);      /* the oldest are gone */
+    for (uint32_t i = 0; i < N / 2; i++) assert_true(pattern_store_find(p, STR("b"), i, bits));
+    /* what is too long for a key is not kept */
+    char text[PATTERN_STORE_KEY_MAX + 1];
+    memset(text, 'x', sizeof text);
+    pattern_store_keep(p, (str){ text, sizeof text }, 0, bits);
+    assert_false(pattern_store_find(p, (str){ text, sizeof text }, 0, bits));
+    pattern_store_keep(p, (str){ text, sizeof text - 1 }, 0, bits);
+    assert_true(pattern_store_find(p, (str){ text, sizeof text - 1 }, 0, bits));
+    pattern_store_free(p);
+}
+
+/* Between two tokens nothing is allocated: patterns seen for the first time, more of them than are kept, a loop that is closed. */
+static void test_nothing_is_allocated(void **x)
+{
+    static const char *const schemas[] = {
+        "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"pattern\":\"^[a-z]{1,300}$\"},\"minItems\":900}",
+        ("{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"d\":{\"type\":\"string\",\"format\":\"date-time\"},\"u\":{\"type\":\"string\",\"format\":\"uri\"},"
+        "\"n\":{\"type\":\"number\"},\"s\":{\"type\":\"string\",\"maxLength\":40}},\"required\":[\"d\",\"u\",\"n\",\"s\"]},\"minItems\":900}"),
+        "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"minLength\":30000}}}",
+    };
+    (void)x;
+    uint64_t *bits = mem_array(real_trie->words, sizeof *bits, MEM_TEXT);
+    int closed = 0;
+    for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) {
+        fixture f;
+        mem_stats before, after;
+        int32_t id = -1;
+        open_json(&f, real, schemas[i]);
+        mem_stats_read(&before);
+        for (uint64_t n = 0; n < 700; n++) {
+            grammar_mask(f.g, bits);
+            bool again = n > 400 && id >= 0 && (bits[id / 64] >> (id % 64) & 1);
+            if (!again) id = draw(bits, real_trie, real, i + 1, n % 50);
+            assert_int_equal(grammar_accept(f.g, id, NULL), OK);
+        }
+        mem_stats_read(&after);
+        assert_int_equal(after.calls, before.calls);
+        closed += grammar_warning(f.g) != NULL;
+        close_fixture(&f);
+    }
+    assert_true(closed > 0);
+    mem_free(bits);
 }
 
 /* ---- hostile ------------------------------------------------------------------------------------------------ */
@@ -573,6 +933,14 @@ static void test_hostile(void **x)
     for (int i = 1; i < 20000; i++) buf_addf(&b, NULL, ",\"value %d\"", i);
     buf_add_str(&b, "]}", NULL);
     assert_ok(compile(buf_text(&b), NULL, &e), &e);
+    for (int costly = 0; costly < 2; costly++) {      /* patterns without number, each of them allowed */
+        buf_clear(&b);
+        buf_add_str(&b, "{\"type\":\"object\",\"properties\":{\"z\":true", NULL);
+        for (int i = 0; i < 3000; i++)
+            buf_addf(&b, NULL, costly ? ",\"p%d\":{\"type\":\"string\",\"pattern\":\"^(a|b)*a(a|b){9}x%d$\"}" : ",\"p%d\":{\"type\":\"string\",\"pattern\":\"^[a-z]{0,400}x%d$\"}", i, i);
+        buf_add_str(&b, "}}", NULL);
+        assert_fails(compile(buf_text(&b), NULL, &e), E_UNSUPPORTED, &e, "too long to compile");
+    }
     assert_ok(compile("{\"$ref\":\"#\"}", NULL, &e), &e);
     assert_fails(compile("{\"anyOf\":[{\"$ref\":\"#\"}]}", NULL, &e), E_ARG, &e, "no value");
     buf_done(&b);
@@ -601,8 +969,8 @@ static int teardown(void **x)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documents), cmocka_unit_test(test_refused), cmocka_unit_test(test_hostile), cmocka_unit_test(test_calls),
-        cmocka_unit_test(test_phases), cmocka_unit_test(test_loops), cmocka_unit_test(test_masks), cmocka_unit_test(test_random), cmocka_unit_test(test_calls_random),
+        cmocka_unit_test(test_documents), cmocka_unit_test(test_documents_as_calls), cmocka_unit_test(test_refused), cmocka_unit_test(test_hostile), cmocka_unit_test(test_pattern_store), cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_phases), cmocka_unit_test(test_loops), cmocka_unit_test(test_long_loops), cmocka_unit_test(test_loops_that_must_be), cmocka_unit_test(test_loops_random), cmocka_unit_test(test_loops_in_calls), cmocka_unit_test(test_masks), cmocka_unit_test(test_masks_in_text), cmocka_unit_test(test_nothing_is_allocated), cmocka_unit_test(test_random), cmocka_unit_test(test_calls_random),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

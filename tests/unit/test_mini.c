@@ -117,6 +117,49 @@ static void test_exact_answers(void **state) { (void)state; ask(&(facet_engine_o
 static void test_fast_answers(void **state) { (void)state; ask(&(facet_engine_opts){ .threads = 2 }, 1); }
 static void test_answers_in_small_chunks(void **state) { (void)state; ask(&(facet_engine_opts){ .threads = 1, .chunk = 7 }, 3); }
 
+static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+
+/* Two requests that are held to a schema and to a function: what they take is what the plan counts for them, within 3 % and
+ * what prompts and JSON take. */
+static void test_constrained_answers_are_planned(void **state)
+{
+    (void)state;
+    static const char talk[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"What is 7 plus 5?\"}],\"tools\":[{\"type\":\"function\","
+                               "\"function\":{\"name\":\"add\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}}}}}]}";
+    facet_error e;
+    facet_plan without, with;
+    facet_engine_opts o = { .parallel = 2, .threads = 1 };
+    facet_engine *g = NULL;
+    facet_request *r[2] = { 0 };
+    facet_sampling s;
+    mem_stats before, after;
+    assert_ok(facet_plan_engine(model, &o, &without, &e), &e);
+    mem_stats_reset_peaks();
+    mem_stats_read(&before);
+    o.constrained = true;
+    assert_ok(facet_plan_engine(model, &o, &with, &e), &e);
+    uint64_t planned = with.text - without.text;
+    assert_int_equal(with.total - without.total, planned);
+    assert_ok(facet_engine_start(&g, model, &o, &e), &e);
+    facet_engine_read_opts(g, &o);
+    assert_true(o.constrained);
+    facet_sampling_defaults(model, &s);
+    s.max_tokens = 24;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(facet_request_new(&r[i], g, &s, &e), &e);
+        assert_ok(facet_request_format(r[i], NULL, 0, false, &e), &e);
+        assert_ok(facet_request_tools(r[i], FACET_TOOLS_AUTO, NULL, true, &e), &e);
+        assert_ok(facet_request_conversation(r[i], talk, sizeof talk - 1, &e), &e);
+        assert_ok(facet_request_submit(r[i], NULL, NULL, &e), &e);
+    }
+    for (int i = 0; i < 2; i++) assert_ok(facet_request_wait(r[i], NULL, &e), &e);
+    mem_stats_read(&after);
+    uint64_t took = after.tag_peak[MEM_TEXT] - before.tag_current[MEM_TEXT];
+    if (distance(planned, took) > took * 3 / 100 + (64 << 10)) fail_msg("planned %llu bytes, taken %llu", (unsigned long long)planned, (unsigned long long)took);
+    for (int i = 0; i < 2; i++) facet_request_free(r[i]);
+    facet_engine_stop(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +167,7 @@ int main(void)
         cmocka_unit_test(test_exact_answers),
         cmocka_unit_test(test_fast_answers),
         cmocka_unit_test(test_answers_in_small_chunks),
+        cmocka_unit_test(test_constrained_answers_are_planned),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,4 +1,6 @@
 /* The exact path against the reference implementation: logits, intermediate tensors, greedy text (tests/golden). */
+#include <math.h>
+
 #include "support/model.h"
 
 static void logits_within_bound(void **state)
@@ -75,6 +77,50 @@ static void intermediate_tensors(void **state)
     }
 }
 
+/* Last states of the golden's rows: of all rows, then of those three alone while the others leave early, with the logits of
+ * the last row beside them. */
+static void last_states(void **state)
+{
+    (void)state;
+    static gemma_row rows[512];
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        golden g;
+        err e = { 0 };
+        int64_t count = 0, n = 0, at;
+        golden_open(&g, golden_names[i]);
+        int64_t H = g.m->config.hidden;
+        const int32_t *chosen = golden_tensor(&g, "tap_rows", &count);
+        const float *want = golden_tensor(&g, "tap.-1.final_norm", &n);
+        assert_true(want && n == count && g.T <= 512 && chosen[count - 1] == g.T - 1);
+        gemma_ctx_opts o = model_opts(true);
+        o.logit_rows_max = 1;
+        o.hidden_rows_max = 512;
+        gemma_ctx *x = model_ctx(g.m, &o);
+        float *all = malloc(sizeof *all * (size_t)(g.T * H)), *some = malloc(sizeof *some * (size_t)(count * H)), *logits = malloc(sizeof *logits * (size_t)g.V);
+        for (int32_t t = 0; t < g.T; t++) rows[t] = (gemma_row){ .seq = 0, .pos = t, .token = g.tokens[t], .want_hidden = true };
+        assert_int_equal(model_seq(x), 0);
+        assert_ok(gemma_step_hidden(x, rows, g.T, NULL, all, &e), &e);
+        for (int32_t t = 0; t < g.T; t++) rows[t].seq = 1, rows[t].want_hidden = false;
+        for (int64_t r = 0; r < count; r++) rows[chosen[r]].want_hidden = true;
+        rows[g.T - 1].want_logits = true;
+        assert_int_equal(model_seq(x), 1);
+        assert_ok(gemma_step_hidden(x, rows, g.T, logits, some, &e), &e);
+        double scale = model_scale(want, count * H);
+        for (int64_t r = 0; r < count; r++) {
+            assert_memory_equal(some + r * H, all + chosen[r] * H, (size_t)H * sizeof *all);
+            double d = model_diff(some + r * H, want + r * H, H, &at);
+            if (!(d <= g.bound * scale)) fail_msg("%s: row %d, element %d: off by %g", golden_names[i], chosen[r], (int)at, d);
+        }
+        assert_true(model_diff(logits, g.logits + (int64_t)(g.T - 1) * g.V, g.V, &at) <= g.bound);
+        assert_int_equal(gemma_step_hidden(x, rows, 1, NULL, NULL, &e), E_ARG);        /* wanted, and no room for it */
+        free(all);
+        free(some);
+        free(logits);
+        gemma_ctx_free(x);
+        golden_close(&g);
+    }
+}
+
 static int32_t largest(const float *v, int32_t n)
 {
     int32_t best = 0;
@@ -118,6 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_within_bound),
         cmocka_unit_test(intermediate_tensors),
+        cmocka_unit_test(last_states),
         cmocka_unit_test(greedy_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,11 +145,13 @@ static void uncached(run *r)
         same_bits(r, r->other + 100 * (int64_t)r->g.V, r->whole, 300, "second document");
         same_bits(r, r->other + 400 * (int64_t)r->g.V, r->whole, 112, "other sequence");
     }
-    const float *first = gemma_ctx_layer_input(x, 0), *k = NULL, *v = NULL;
-    assert_non_null(first);
-    assert_non_null(gemma_ctx_layer_input(x, r->g.m->config.layer_count));
-    assert_null(gemma_ctx_layer_input(x, r->g.m->config.layer_count + 1));
+    const float *k = NULL, *v = NULL;
+    float *first = malloc(sizeof *first * (size_t)gemma_ctx_layer_rows(x, 0) * (size_t)r->g.m->config.hidden);
+    assert_ok(gemma_ctx_layer_input(x, r->g.m->config.layer_count, first, &e), &e);
+    assert_fails(gemma_ctx_layer_input(x, r->g.m->config.layer_count + 1, first, &e), E_ARG, &e, "there was no step that kept it");
+    assert_ok(gemma_ctx_layer_input(x, 0, first, &e), &e);
     assert_memory_equal(first, first + 100 * (int64_t)r->g.m->config.hidden, sizeof(float) * 100 * (size_t)r->g.m->config.hidden);
+    free(first);
     int32_t last = r->g.m->config.kv_layers - 1;
     if (shared) assert_ok(gemma_ctx_shared_kv(x, last, &k, &v, &e), &e);
     else assert_fails(gemma_ctx_shared_kv(x, last, &k, &v, &e), E_ARG, &e, "no other layer");

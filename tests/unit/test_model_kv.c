@@ -127,66 +127,101 @@ static void take_back(void **state)
     }
 }
 
-/* However long a sequence has become since: back to the mark or up to 16 tokens before it, again and again, and what follows
- * has the bits of a sequence that was never longer. */
-static void marks_can_be_gone_back_to(void **state)
+/* Pages and a window state outlive their sequence: behind them, and up to 16 tokens before, new sequences go on with the bits of
+ * one that was never gone; several from one state, also when it was saved in the middle of a step, and nobody changes a page. */
+static void prefixes_outlive_their_sequence(void **state)
 {
     static const dtype types[] = { DTYPE_F16, DTYPE_F32, DTYPE_BF16 };
-    enum { AT = 150, LONG = 300 };
+    enum { AT = 150, LONG = 240, PAGES = 4 };
     (void)state;
     for (int i = 0; i < KINDS; i++) {
         fix f;
         err e = { 0 };
-        int32_t other[LONG], plain;
+        int32_t other[LONG], pages[PAGES], seq, one, two;
         begin(&f, kinds[i]);
-        int32_t window = f.g.m->config.window;
         model_tokens(other, LONG, f.V, 78);
-        assert_true(AT > window + KV_TAKE_BACK);
-        /* without a mark it cannot */
-        plain = model_seq(f.x);
-        assert_fails(gemma_seq_mark(f.x, plain, &e), E_ARG, &e, "no room for marks");
-        model_run(f.x, plain, f.tokens, AT, 64, f.got, f.V);
-        model_run(f.x, plain, other, 200, 64, f.got, f.V);
-        assert_fails(gemma_seq_take_back(f.x, plain, 200, &e), E_ARG, &e, "windows have moved on");
+        assert_true(AT > f.g.m->config.window + KV_TAKE_BACK);
         gemma_ctx_opts o = f.o;
-        o.marks = true;
+        o.states = 2;
+        o.pages = (o.ctx + 63) / 64 + 8;
         o.kv_type = types[i];
         gemma_ctx *x = model_ctx(f.g.m, &o);
-        int32_t seq = model_seq(x), fork;
+        seq = model_seq(x);
         model_run(x, seq, f.tokens, N, 64, f.want, f.V);     /* the cache's type changes the numbers */
         gemma_seq_free(x, seq);
+        assert_int_equal(gemma_pages_free(x), o.pages);
         seq = model_seq(x);
-        assert_int_equal(gemma_seq_marked(x, seq), 0);
-        model_run(x, seq, f.tokens, AT, 64, f.got, f.V);
-        assert_ok(gemma_seq_mark(x, seq, &e), &e);
-        for (int32_t n = 100; n <= LONG; n += 100) {
-            model_run(x, seq, other, n, n == 200 ? 1 : 64, f.got, f.V);
-            assert_int_equal(gemma_seq_marked(x, seq), AT);
-            assert_ok(gemma_seq_fork(x, seq, &fork, &e), &e);
-            assert_int_equal(gemma_seq_marked(x, fork), 0);
-            gemma_seq_free(x, fork);
-            assert_ok(gemma_seq_take_back(x, seq, n, &e), &e);
-            assert_int_equal(gemma_seq_length(x, seq), AT);
-            model_run(x, seq, f.tokens + AT, 60, 60, f.got, f.V);
-            same(&f, AT, 60);
-            assert_ok(gemma_seq_take_back(x, seq, 60, &e), &e);
+        model_run(x, seq, f.tokens, 180, 60, f.got, f.V);
+        assert_int_equal(gemma_state_save(x, 0, seq, AT), AT - KV_TAKE_BACK);        /* 30 tokens ago */
+        assert_int_equal(gemma_state_save(x, 1, seq, 180), 180 - KV_TAKE_BACK);
+        assert_int_equal(gemma_state_save(x, 1, seq, 181), 0);
+        for (int32_t p = 0; p < 3; p++) gemma_page_hold(x, pages[p] = gemma_seq_page(x, seq, p));
+        model_run(x, seq, other, LONG, 64, f.got, f.V);
+        assert_int_equal(gemma_state_save(x, 1, seq, 180), 0);      /* the windows have moved on */
+        assert_int_equal(gemma_pages_wanted(x, seq, 1), 0 + (gemma_seq_length(x, seq) % 64 == 0));
+        gemma_seq_free(x, seq);
+        assert_int_equal(gemma_pages_free(x), o.pages - 3);
+        for (int32_t back = 0; back <= KV_TAKE_BACK; back += 8) {
+            int32_t at = AT - back;
+            assert_ok(gemma_seq_resume(x, pages, 0, at, &one, &e), &e);
+            assert_ok(gemma_seq_resume(x, pages, 0, at, &two, &e), &e);
+            assert_int_equal(gemma_seq_length(x, one), at);
+            assert_int_equal(gemma_pages_wanted(x, one, 1), 1);              /* the last page is copied */
+            model_run(x, one, other, 100, 64, f.got, f.V);
+            model_run(x, two, f.tokens + at, 100, back ? 7 : 64, f.got, f.V);
+            same(&f, at, 100);
+            gemma_seq_free(x, one);
+            gemma_seq_free(x, two);
+            assert_int_equal(gemma_pages_free(x), o.pages - 3);
         }
-        model_run(x, seq, other, 200, 64, f.got, f.V);
-        assert_fails(gemma_seq_take_back(x, seq, 200 + KV_TAKE_BACK + 1, &e), E_ARG, &e, "windows have moved on");
-        assert_ok(gemma_seq_take_back(x, seq, 200 + KV_TAKE_BACK, &e), &e);
-        assert_int_equal(gemma_seq_marked(x, seq), 0);       /* what stood between is gone */
-        model_run(x, seq, f.tokens + AT - KV_TAKE_BACK, 64, 64, f.got, f.V);
-        same(&f, AT - KV_TAKE_BACK, 64);
-        /* a mark set where windows have been put back is a mark like any other */
-        assert_ok(gemma_seq_mark(x, seq, &e), &e);
-        int32_t at = gemma_seq_length(x, seq);
-        model_run(x, seq, other, 200, 64, f.got, f.V);
-        assert_ok(gemma_seq_take_back(x, seq, 200, &e), &e);
-        model_run(x, seq, f.tokens + at, 60, 7, f.got, f.V);
-        same(&f, at, 60);
+        /* a state of a sequence that came from one serves what both have */
+        assert_ok(gemma_seq_resume(x, pages, 0, AT - 10, &one, &e), &e);
+        model_run(x, one, f.tokens + AT - 10, 5, 5, f.got, f.V);
+        int32_t least = gemma_state_save(x, 1, one, AT - 5);
+        assert_in_range(least, AT - 5 - KV_TAKE_BACK, AT - 10);
+        assert_ok(gemma_seq_resume(x, pages, 1, least, &two, &e), &e);
+        model_run(x, two, f.tokens + least, 60, 60, f.got, f.V);
+        same(&f, least, 60);
+        gemma_seq_free(x, one);
+        gemma_seq_free(x, two);
+        assert_fails(gemma_seq_resume(x, pages, 1, least - 1, &one, &e), E_ARG, &e, "windows");
+        assert_fails(gemma_seq_resume(x, pages, 0, AT - KV_TAKE_BACK - 1, &one, &e), E_ARG, &e, "windows");
+        assert_fails(gemma_seq_resume(x, pages, 0, AT + 1, &one, &e), E_ARG, &e, "windows");
+        assert_fails(gemma_seq_resume(x, pages, 2, AT, &one, &e), E_ARG, &e, "no window state 2");
+        for (int32_t p = 0; p < 3; p++) gemma_page_drop(x, pages[p]);
+        assert_int_equal(gemma_pages_free(x), o.pages);
         gemma_ctx_free(x);
         end(&f);
     }
+}
+
+/* Fewer pages than the sequences could want: a step that lacks some is refused and changes nothing. */
+static void a_full_pool_is_told(void **state)
+{
+    fix f;
+    err e = { 0 };
+    (void)state;
+    begin(&f, "26b");
+    gemma_ctx_opts o = f.o;
+    o.ctx = 256;
+    o.seq_max = 3;
+    o.pages = 4;
+    gemma_ctx *x = NULL;
+    assert_fails(gemma_ctx_new(&x, f.g.m, &o, NULL, &e), E_ARG, &e, "a page for each");
+    o.pages = 7;
+    x = model_ctx(f.g.m, &o);
+    int32_t a = model_seq(x), b = model_seq(x);
+    gemma_row row = { .seq = b, .pos = 192, .token = 5 };
+    model_run(x, a, f.tokens, 256, 64, f.got, f.V);
+    model_run(x, b, f.tokens, 192, 64, f.got, f.V);
+    assert_int_equal(gemma_pages_free(x), 0);
+    assert_fails(gemma_step(x, &row, 1, NULL, &e), E_BUSY, &e, "the cache is full");
+    assert_int_equal(gemma_seq_length(x, b), 192);
+    gemma_seq_free(x, a);
+    model_run(x, b, f.tokens + 192, 60, 60, f.got, f.V);
+    same(&f, 192, 60);
+    gemma_ctx_free(x);
+    end(&f);
 }
 
 /* Saved, loaded into another context with another ring length, and continued. */
@@ -396,7 +431,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fork_shares_the_past),  cmocka_unit_test(pages_come_back), cmocka_unit_test(take_back),
-        cmocka_unit_test(marks_can_be_gone_back_to),
+        cmocka_unit_test(prefixes_outlive_their_sequence),
+        cmocka_unit_test(a_full_pool_is_told),
         cmocka_unit_test(save_and_load),         cmocka_unit_test(failure_changes_nothing), cmocka_unit_test(element_types),
         cmocka_unit_test(eight_bits),
         cmocka_unit_test(q8_needs_whole_blocks), cmocka_unit_test(rebuilt_keys),

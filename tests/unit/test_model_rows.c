@@ -120,6 +120,36 @@ static float *merged(const weight *w, int64_t mat, const float *a, const float *
     return m;
 }
 
+/* One term, attached by itself, beside what the id has already. */
+static status add_term(gemma_ctx *x, const gemma *m, int32_t id, int32_t layer, gemma_linear which, int32_t expert, const float *a, const float *b,
+                       int32_t r, float scale, err *e)
+{
+    status st = OK;
+    gemma_adapter *n = NULL;
+    float *da = NULL, *db = NULL;
+    size_t bytes = 0;
+    const weight *w = gemma_adapter_weight(m, layer, which);
+    for (int pass = 0; pass < 2; pass++) {
+        gemma_adapter_free(n);
+        n = NULL;
+        TRY(gemma_adapter_new(&n, m, bytes, e));
+        TRY(gemma_adapter_matrix(n, r, w ? w->cols : 1, &da, e));
+        TRY(gemma_adapter_matrix(n, w ? w->rows : 1, r, &db, e));
+        TRY(gemma_adapter_add(n, layer, which, expert, da, db, r, scale, e));
+        bytes = gemma_adapter_bytes(n);
+        assert_int_equal(pass, da != NULL);
+    }
+    assert_int_equal(gemma_adapter_rank(n), r);
+    assert_int_equal(gemma_adapter_count(n), 1);
+    memcpy(da, a, sizeof *a * (size_t)(r * w->cols));
+    memcpy(db, b, sizeof *b * (size_t)(r * w->rows));
+    TRY(gemma_adapter_attach(x, id, n, e));
+    n = NULL;
+out:
+    gemma_adapter_free(n);
+    return st;
+}
+
 typedef struct place { gemma_linear which; int32_t expert; weight *w; } place;
 
 /* Low-rank terms of one linear change the logits as the merged weight does, for the rows that ask for them only. */
@@ -137,9 +167,11 @@ static void check_place(golden *g, const place *p, int32_t layer)
     fill(a, R * p->w->cols, 5, 0.5f);
     fill(b, R * p->w->rows, 9, 0.3f);
     model_run(x, model_seq(x), g->tokens, g->T, g->T, plain, g->V);
-    assert_ok(gemma_adapter_set(x, 7, layer, p->which, p->expert, a, b, 1, 9, &e), &e);       /* replaced by the next */
-    assert_ok(gemma_adapter_set(x, 4, layer, p->which, p->expert, a, b, R, 1, &e), &e);
-    assert_ok(gemma_adapter_set(x, 7, layer, p->which, p->expert, a, b, R, 0.5f, &e), &e);
+    assert_ok(add_term(x, g->m, 7, layer, p->which, p->expert, a, b, 1, 9, &e), &e);
+    gemma_adapter_clear(x, 7);
+    assert_ok(add_term(x, g->m, 7, layer, p->which, p->expert, a, b, R, 0.375f, &e), &e);       /* terms of one id add up */
+    assert_ok(add_term(x, g->m, 4, layer, p->which, p->expert, a, b, R, 1, &e), &e);
+    assert_ok(add_term(x, g->m, 7, layer, p->which, p->expert, a, b, R, 0.125f, &e), &e);
     int32_t with = model_seq(x), without = model_seq(x);
     for (int32_t t = 0; t < 2 * g->T; t++)
         rows[t] = (gemma_row){ .seq = t % 2 ? with : without, .pos = t / 2, .token = g->tokens[t / 2], .adapter = t % 2 ? 7 : 0, .want_logits = true };
@@ -211,18 +243,18 @@ static void adapters_refused(void **state)
 {
     golden g;
     err e = { 0 };
-    float v[4096] = { 0 };
+    float v[65536] = { 0 };
     (void)state;
     golden_open(&g, "31b");
     gemma_ctx_opts o = model_opts(true);
     gemma_ctx *x = model_ctx(g.m, &o);
-    assert_fails(gemma_adapter_set(x, 1, 0, GEMMA_ROUTER, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
-    assert_fails(gemma_adapter_set(x, 1, 99, GEMMA_Q, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
-    assert_fails(gemma_adapter_set(x, 1, -1, GEMMA_Q, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
-    assert_fails(gemma_adapter_set(x, 1, 0, GEMMA_LINEAR_COUNT, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
-    assert_fails(gemma_adapter_set(x, 1, 0, GEMMA_Q, 3, v, v, 1, 1, &e), E_ARG, &e, "does not fit");
-    assert_fails(gemma_adapter_set(x, 0, 0, GEMMA_Q, -1, v, v, 1, 1, &e), E_ARG, &e, "ids start at 1");
-    assert_fails(gemma_adapter_set(x, 1, 0, GEMMA_Q, -1, v, v, 65, 1, &e), E_ARG, &e, "from 1 to 64");
+    assert_fails(add_term(x, g.m, 1, 0, GEMMA_ROUTER, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
+    assert_fails(add_term(x, g.m, 1, 99, GEMMA_Q, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
+    assert_fails(add_term(x, g.m, 1, -1, GEMMA_Q, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
+    assert_fails(add_term(x, g.m, 1, 0, GEMMA_LINEAR_COUNT, -1, v, v, 1, 1, &e), E_ARG, &e, "no linear");
+    assert_fails(add_term(x, g.m, 1, 0, GEMMA_Q, 3, v, v, 1, 1, &e), E_ARG, &e, "does not fit");
+    assert_fails(add_term(x, g.m, 0, 0, GEMMA_Q, -1, v, v, 1, 1, &e), E_ARG, &e, "ids start at 1");
+    assert_fails(add_term(x, g.m, 1, 0, GEMMA_Q, -1, v, v, 65, 1, &e), E_ARG, &e, "from 1 to 64");
     gemma_ctx_free(x);
     golden_close(&g);
 }

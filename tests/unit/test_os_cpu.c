@@ -18,7 +18,7 @@ static void levels_bring_those_below(void **state)
     static const struct { const char *text; uint32_t mask; } cases[] = {
         { "ref", CPU_REF }, { "avx2", CPU_REF | CPU_AVX2 }, { "avxvnni", CPU_REF | CPU_AVX2 | CPU_AVXVNNI }, { "AVX512", CPU_REF | CPU_AVX2 | CPU_AVX512 },
         { "bf16", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_BF16 }, { "neon", CPU_REF | CPU_NEON }, { "ref,neon,avx2", CPU_REF | CPU_NEON | CPU_AVX2 },
-        { "amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX },
+        { "amx", CPU_REF | CPU_AVX2 | CPU_AVX512 | CPU_AMX }, { "i8mm", CPU_REF | CPU_NEON | CPU_I8MM },
     };
     uint32_t m;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -70,10 +70,11 @@ static void found_agrees_with_the_kernel(void **state)
     assert_int_equal(!!(m & CPU_AVXVNNI), avx2 && kernel_says("avx_vnni"));
     assert_int_equal(!!(m & CPU_AVX512), avx512);
     assert_int_equal(!!(m & CPU_BF16), avx512 && kernel_says("avx512_bf16"));
-    assert_false(m & CPU_NEON);
+    assert_false(m & (CPU_NEON | CPU_I8MM));
 #elif defined __aarch64__
     /* an emulator shows the host's /proc/cpuinfo */
     if (kernel_says("asimd")) assert_int_equal(!!(m & CPU_NEON), kernel_says("asimddp") && kernel_says("asimdhp"));
+    if (m & CPU_NEON && kernel_says("asimd")) assert_int_equal(!!(m & CPU_I8MM), kernel_says("i8mm"));
     assert_false(m & (CPU_AVX2 | CPU_AVX512 | CPU_BF16 | CPU_AMX));
 #endif
 }
@@ -89,7 +90,7 @@ static void the_environment_lowers(void **state)
     assert_int_equal(m, UINT32_MAX);
     setenv("FACET_ISA", "ref", 1);
     assert_int_equal(cpu_isa_found(), CPU_REF);
-    setenv("FACET_ISA", "amx,bf16,neon", 1);   /* never more than there is */
+    setenv("FACET_ISA", "amx,bf16,i8mm", 1);   /* never more than there is */
     assert_int_equal(cpu_isa_found(), cpu_isa_machine());
     setenv("FACET_ISA", "fast", 1);
     assert_fails(cpu_isa_env(&m, &e), E_ARG, &e, "FACET_ISA: unknown instruction set \"fast\"");

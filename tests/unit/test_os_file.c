@@ -1,21 +1,15 @@
-#include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/dir.h"
 #include "os/file.h"
+#include "support/folder.h"
 #include "support/test.h"
 
 static char dir[512];
 
-static const char *at(const char *name)
-{
-    static char path[4][600];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
-    return path[turn];
-}
+static const char *at(const char *name) { return folder_at(dir, name); }
 
 static void put(const char *path, const char *text)
 {
@@ -33,15 +27,6 @@ static void assert_content(const char *path, const char *want)
     assert_ok(file_read_all(&b, path, &e), &e);
     assert_string_equal(buf_text(&b), want);
     buf_done(&b);
-}
-
-static int entries(void)
-{
-    int n = 0;
-    DIR *d = opendir(dir);
-    while (readdir(d)) n++;
-    closedir(d);
-    return n - 2;
 }
 
 static void mapping(void **state)
@@ -117,7 +102,7 @@ static void nothing_is_seen_before_commit(void **state)
     err e;
     file_out f;
     put(at("out"), "old");
-    int before = entries();
+    int before = folder_count(dir);
     assert_ok(file_out_begin(&f, at("out"), &e), &e);
     assert_ok(file_out_write(&f, "new text", 8, &e), &e);
     assert_ok(file_out_write_at(&f, 0, "N", 1, &e), &e);
@@ -125,14 +110,14 @@ static void nothing_is_seen_before_commit(void **state)
     assert_content(at("out"), "old");
     file_out_abort(&f);
     assert_content(at("out"), "old");
-    assert_int_equal(entries(), before);
+    assert_int_equal(folder_count(dir), before);
     file_out_abort(&f);   /* twice is fine */
 
     assert_ok(file_out_begin(&f, at("out"), &e), &e);
     assert_ok(file_out_write(&f, "new text", 8, &e), &e);
     assert_ok(file_out_commit(&f, &e), &e);
     assert_content(at("out"), "new text");
-    assert_int_equal(entries(), before);
+    assert_int_equal(folder_count(dir), before);
 }
 
 static void modes_and_links_are_kept(void **state)
@@ -245,6 +230,74 @@ static void joining(void **state)
     }
 }
 
+/* ---- folders ----------------------------------------------------------------------------------------- */
+
+static void put_file(const char *folder, const char *name, const char *text)
+{
+    err e;
+    file_out f;
+    char *path = file_join(folder, name);
+    assert_ok(file_out_begin(&f, path, &e), &e);
+    assert_ok(file_out_write(&f, text, strlen(text), &e), &e);
+    assert_ok(file_out_commit(&f, &e), &e);
+    mem_free(path);
+}
+
+static void assert_file(const char *folder, const char *name, const char *text)
+{
+    err e;
+    buf b;
+    char *path = file_join(folder, name);
+    buf_init(&b, 1000);
+    assert_ok(file_read_all(&b, path, &e), &e);
+    assert_string_equal(buf_text(&b), text);
+    buf_done(&b);
+    mem_free(path);
+}
+
+static void folders_appear_as_a_whole(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "data", "head", NULL };
+    err e;
+    dir_out d;
+    char *path = file_join(dir, "whole"), *sub = file_join(path, "sub");
+    for (int i = 0; i < 2; i++) {
+        assert_ok(dir_out_begin(&d, path, &e), &e);
+        put_file(d.tmp, "data", i ? "new data" : "data");
+        put_file(d.tmp, "head", i ? "new head" : "head");
+        if (!i) assert_false(file_exists(path));
+        else assert_file(path, "data", "data");
+        char *tmp = mem_strdup(d.tmp, strlen(d.tmp), MEM_OTHER);
+        assert_ok(dir_out_commit(&d, names, &e), &e);
+        assert_false(file_exists(tmp));
+        mem_free(tmp);
+        assert_file(path, "data", i ? "new data" : "data");
+        assert_file(path, "head", i ? "new head" : "head");
+        if (!i) put_file(path, "other", "stays");
+    }
+    assert_file(path, "other", "stays");
+    assert_ok(dir_out_begin(&d, path, &e), &e);      /* one of the files is missing: the head is away, the rest as it was */
+    put_file(d.tmp, "head", "newest");
+    assert_fails(dir_out_commit(&d, names, &e), E_IO, &e, "data");
+    assert_file(path, "data", "new data");
+    char *head = file_join(path, "head");
+    assert_false(file_exists(head));
+    mem_free(head);
+    assert_ok(dir_make(sub, &e), &e);
+    assert_ok(dir_make(sub, &e), &e);
+    put_file(sub, "deep", "x");
+    char *other = file_join(path, "other");
+    assert_fails(dir_make(other, &e), E_IO, &e, "exists");
+    assert_fails(dir_out_begin(&d, other, &e), E_ARG, &e, "file of that name");
+    mem_free(other);
+    dir_remove(path);
+    assert_false(file_exists(path));
+    dir_remove(path);
+    mem_free(sub);
+    mem_free(path);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -274,6 +327,7 @@ int main(void)
         cmocka_unit_test(writing_refuses_with_a_reason),
         cmocka_unit_test(listing_is_sorted),
         cmocka_unit_test(joining),
+        cmocka_unit_test(folders_appear_as_a_whole),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -37,7 +37,8 @@ static void measured_equals_planned(void **state)
         o.kv_type = types[i % 3];
         o.threads = 1 + i % 2;
         o.ctx = 4000;
-        o.marks = i % 4 == 3;
+        if (i % 4 == 3) { o.states = 5; o.pages = 4000 / 64 + 9; }
+        o.hidden_rows_max = i % 3 ? 0 : 100;
         compare(golden_names[i], g.m, &o, g.tokens, g.T);
         golden_close(&g);
     }
@@ -68,7 +69,7 @@ static void small_caches_are_planned(void **state)
             gemma_ctx_opts o = model_opts(k);
             o.kv_type = types[k];
             o.keep_k = true;           /* no angles in it: only rows */
-            o.marks = true;
+            o.states = 3;
             o.row_max = T;
             compare(s.name, m, &o, tokens, T);
             assert_ok(plan_model(&p, m, &o, 0, 0, &e), &e);

@@ -5,104 +5,12 @@
 
 #include "base/bits.h"
 #include "fmt/safetensors.h"
-#include "support/test.h"
+#include "support/engine.h"
 
-enum { MAX = 256, N_PROMPT = 24 };
+enum { MAX = HEARD_MAX, N_PROMPT = 24 };
 
 #define DENSE "tests/golden/31b-f32"
 #define MOE   "tests/golden/26b"
-
-/* What one request said. */
-typedef struct heard {
-    int32_t ids[MAX];
-    float logprobs[MAX];
-    int count, dones, after_done, progress_last;
-    int cancel_after;           /* cancel from the callback after this many tokens; 0: never */
-    bool free_in_callback;
-    facet_request *r;
-    facet_result result;
-} heard;
-
-static void listen(void *user, const facet_event *ev)
-{
-    heard *h = user;
-    h->after_done += h->dones > 0;
-    switch (ev->kind) {
-    case FACET_PROGRESS: h->progress_last = ev->prompt_done; break;
-    case FACET_TOKEN:
-        if (h->count < MAX) { h->ids[h->count] = ev->token.id; h->logprobs[h->count++] = ev->token.logprob; }
-        if (h->cancel_after && h->count == h->cancel_after) facet_request_cancel(h->r);
-        break;
-    case FACET_DONE:
-        h->dones++;
-        h->result = *ev->result;
-        if (h->free_in_callback) facet_request_free(h->r);
-        break;
-    default: break;
-    }
-}
-
-static facet_model *open_model(const char *golden)
-{
-    facet_error e;
-    char path[128];
-    facet_model *m = NULL;
-    snprintf(path, sizeof path, "%s/model", golden);
-    assert_ok(facet_model_open(&m, &(facet_model_opts){ .path = path }, &e), &e);
-    return m;
-}
-
-static facet_engine *start(const facet_model *m, const facet_engine_opts *o)
-{
-    facet_error e;
-    facet_engine *g = NULL;
-    assert_ok(facet_engine_start(&g, m, o, &e), &e);
-    return g;
-}
-
-static facet_sampling sampling_of(const facet_model *m, uint64_t seed, int32_t max_tokens)
-{
-    facet_sampling s;
-    facet_sampling_defaults(m, &s);
-    s.seed = seed;
-    s.temperature = 1.5f;
-    s.max_tokens = max_tokens;
-    s.ignore_end = true;
-    s.logprobs = true;
-    return s;
-}
-
-static void submit(heard *h, facet_engine *g, const facet_sampling *s, const int32_t *ids, size_t n)
-{
-    facet_error e;
-    assert_ok(facet_request_new(&h->r, g, s, &e), &e);
-    assert_ok(facet_request_tokens(h->r, ids, n, &e), &e);
-    assert_ok(facet_request_submit(h->r, listen, h, &e), &e);
-}
-
-/* Submits, waits, frees. */
-static void ask(heard *h, facet_engine *g, const facet_sampling *s, const int32_t *ids, size_t n)
-{
-    facet_error e;
-    *h = (heard){ .cancel_after = h->cancel_after };
-    submit(h, g, s, ids, n);
-    facet_request_wait(h->r, NULL, &e);
-    assert_int_equal(h->dones, 1);
-    assert_int_equal(h->after_done, 0);
-    facet_request_free(h->r);
-}
-
-static void prompt_of(int32_t *ids, int n, int salt)
-{
-    for (int i = 0; i < n; i++) ids[i] = 10 + (i * 37 + salt * 11) % 200;
-}
-
-static void same(const heard *a, const heard *b)
-{
-    assert_int_equal(a->count, b->count);
-    assert_memory_equal(a->ids, b->ids, (size_t)a->count * sizeof *a->ids);
-    assert_memory_equal(a->logprobs, b->logprobs, (size_t)a->count * sizeof *a->logprobs);
-}
 
 /* The reference implementation's own greedy continuation. */
 static void greedy_text_is_the_reference(void **state)
@@ -123,15 +31,15 @@ static void greedy_text_is_the_reference(void **state)
         size_t n = t->bytes / sizeof *prompt;
         st_close(x);
 
-        facet_model *m = open_model(goldens[k]);
-        facet_engine *g = start(m, &(facet_engine_opts){ .exact = true, .kv = FACET_KV_F32, .threads = 2, .chunk = 16 });
-        facet_sampling s = sampling_of(m, 1, 64);
+        facet_model *m = engine_open_model(goldens[k]);
+        facet_engine *g = engine_start(m, &(facet_engine_opts){ .exact = true, .kv = FACET_KV_F32, .threads = 2, .chunk = 16 });
+        facet_sampling s = engine_sampling(m, 1, 64);
         s.temperature = 0;
         s.ignore_end = false;
         int length = 0;
         while (length < 64 && want[length] != 1 && want[length] != 106 && want[length] != 50) length++;   /* the ends of every Gemma 4; the reference went on */
         heard h = { 0 };
-        ask(&h, g, &s, prompt, n);
+        engine_ask(&h, g, &s, prompt, n);
         assert_int_equal(h.result.finish, length < 64 ? FACET_FINISH_STOP : FACET_FINISH_LENGTH);
         assert_int_equal(h.result.prompt_tokens, (int)n);
         assert_int_equal(h.progress_last, (int)n);
@@ -150,27 +58,27 @@ static void a_request_does_not_see_the_others(void **state)
     static heard alone[R], among[R];
     int32_t prompt[N_PROMPT + R];
     facet_error e;
-    facet_model *m = open_model(MOE);
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 1 });
+    facet_model *m = engine_open_model(MOE);
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 1 });
     for (int i = 0; i < R; i++) {
-        facet_sampling s = sampling_of(m, (uint64_t)i, 20 + i);
-        prompt_of(prompt, N_PROMPT + i, i);
-        ask(&alone[i], g, &s, prompt, (size_t)(N_PROMPT + i));
+        facet_sampling s = engine_sampling(m, (uint64_t)i, 20 + i);
+        engine_prompt(prompt, N_PROMPT + i, i);
+        engine_ask(&alone[i], g, &s, prompt, (size_t)(N_PROMPT + i));
     }
     facet_engine_stop(g);
     const facet_engine_opts many[] = { { .parallel = 3, .threads = 2, .chunk = 5 }, { .parallel = 6, .threads = 3, .chunk = 64 },
                                        { .parallel = 1, .threads = 2, .chunk = 7 } };
     for (size_t k = 0; k < COUNT_OF(many); k++) {
-        g = start(m, &many[k]);
+        g = engine_start(m, &many[k]);
         for (int i = 0; i < R; i++) {
-            facet_sampling s = sampling_of(m, (uint64_t)i, 20 + i);
-            prompt_of(prompt, N_PROMPT + i, i);
+            facet_sampling s = engine_sampling(m, (uint64_t)i, 20 + i);
+            engine_prompt(prompt, N_PROMPT + i, i);
             among[i] = (heard){ 0 };
-            submit(&among[i], g, &s, prompt, (size_t)(N_PROMPT + i));
+            engine_submit(&among[i], g, &s, prompt, (size_t)(N_PROMPT + i));
         }
         for (int i = 0; i < R; i++) {
             assert_ok(facet_request_wait(among[i].r, NULL, &e), &e);
-            same(&alone[i], &among[i]);
+            engine_same(&alone[i], &among[i]);
             facet_request_free(among[i].r);
         }
         facet_engine_stop(g);
@@ -182,28 +90,28 @@ static void a_request_does_not_see_the_others(void **state)
 static void kept_tokens_change_nothing(void **state)
 {
     (void)state;
-    facet_model *m = open_model(DENSE);
-    facet_sampling s = sampling_of(m, 5, 12);
+    facet_model *m = engine_open_model(DENSE);
+    facet_sampling s = engine_sampling(m, 5, 12);
     int32_t ids[128];
     heard first = { 0 }, again = { 0 }, fresh = { 0 }, other = { 0 };
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 1 }), *h = start(m, &(facet_engine_opts){ .threads = 1 });
-    prompt_of(ids, N_PROMPT, 3);
-    ask(&first, g, &s, ids, N_PROMPT);
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 1 }), *h = engine_start(m, &(facet_engine_opts){ .threads = 1 });
+    engine_prompt(ids, N_PROMPT, 3);
+    engine_ask(&first, g, &s, ids, N_PROMPT);
     assert_int_equal(first.result.cached_tokens, 0);
     memcpy(ids + N_PROMPT, first.ids, (size_t)first.count * sizeof *ids);
     size_t n = (size_t)(N_PROMPT + first.count);
     ids[n++] = 77;
-    ask(&again, g, &s, ids, n);
-    ask(&fresh, h, &s, ids, n);
+    engine_ask(&again, g, &s, ids, n);
+    engine_ask(&fresh, h, &s, ids, n);
     assert_int_equal(again.result.cached_tokens, N_PROMPT + first.count - 1);    /* the last token drawn was never computed */
     assert_int_equal(fresh.result.cached_tokens, 0);
-    same(&again, &fresh);
+    engine_same(&again, &fresh);
     /* the same prompt again: all but its last token */
-    ask(&again, h, &s, ids, n);
+    engine_ask(&again, h, &s, ids, n);
     assert_int_equal(again.result.cached_tokens, (int)n - 1);
-    same(&again, &fresh);
-    prompt_of(ids, N_PROMPT, 4);                                                 /* nothing in common */
-    ask(&other, h, &s, ids, N_PROMPT);
+    engine_same(&again, &fresh);
+    engine_prompt(ids, N_PROMPT, 4);                                                 /* nothing in common */
+    engine_ask(&other, h, &s, ids, N_PROMPT);
     assert_int_equal(other.result.cached_tokens, 0);
     facet_engine_stop(g);
     facet_engine_stop(h);
@@ -218,31 +126,31 @@ static void a_turn_reads_only_what_is_new(void **state)
     const char *const goldens[] = { DENSE, MOE, "tests/golden/e2b" };
     (void)state;
     for (size_t k = 0; k < COUNT_OF(goldens); k++) {
-        facet_model *m = open_model(goldens[k]);
-        facet_sampling s = sampling_of(m, 5, 20), longer = sampling_of(m, 6, ANSWER);
+        facet_model *m = engine_open_model(goldens[k]);
+        facet_sampling s = engine_sampling(m, 5, 20), longer = engine_sampling(m, 6, ANSWER);
         int32_t ids[FIRST + 2 * NEW];
         heard h = { 0 }, again = { 0 }, fresh = { 0 };
-        for (int turns = 0; turns < 2; turns++) {
-            prompt_of(ids, FIRST + 2 * NEW, 3);
-            facet_engine_opts o = { .threads = 1, .chunk = 32, .turns = turns };
-            facet_engine *g = start(m, &o);
+        for (int keeps = 0; keeps < 2; keeps++) {
+            engine_prompt(ids, FIRST + 2 * NEW, 3);
+            facet_engine_opts o = { .threads = 1, .chunk = 32, .cache = keeps - 1 };
+            facet_engine *g = engine_start(m, &o);
             facet_engine_read_opts(g, &o);
-            assert_int_equal(o.turns, turns);
-            ask(&h, g, &longer, ids, FIRST);
+            assert_int_equal(o.cache, keeps - 1);
+            engine_ask(&h, g, &longer, ids, FIRST);
             assert_int_equal(h.count, ANSWER);
             memmove(ids + FIRST - BACK, ids + FIRST, NEW * sizeof *ids);     /* the prompt's last tokens go, too */
-            ask(&again, g, &longer, ids, FIRST - BACK + NEW);
-            assert_int_equal(again.result.cached_tokens, turns ? FIRST - BACK : 0);
-            ask(&h, g, &s, ids, FIRST + NEW);                                /* and the turn after that */
-            assert_int_equal(h.result.cached_tokens, turns ? FIRST - BACK + NEW : 0);
+            engine_ask(&again, g, &longer, ids, FIRST - BACK + NEW);
+            assert_int_equal(again.result.cached_tokens, keeps ? FIRST - BACK : 0);
+            engine_ask(&h, g, &s, ids, FIRST + NEW);                                /* and the turn after that */
+            assert_int_equal(h.result.cached_tokens, keeps ? FIRST - BACK + NEW : 0);
             facet_engine_stop(g);
-            g = start(m, &o);
-            ask(&fresh, g, &longer, ids, FIRST - BACK + NEW);
-            same(&again, &fresh);
+            g = engine_start(m, &o);
+            engine_ask(&fresh, g, &longer, ids, FIRST - BACK + NEW);
+            engine_same(&again, &fresh);
             facet_engine_stop(g);
-            g = start(m, &o);
-            ask(&fresh, g, &s, ids, FIRST + NEW);
-            same(&h, &fresh);
+            g = engine_start(m, &o);
+            engine_ask(&fresh, g, &s, ids, FIRST + NEW);
+            engine_same(&h, &fresh);
             facet_engine_stop(g);
         }
         facet_model_close(m);
@@ -261,25 +169,25 @@ static void cancelling_stops_one_and_only_one(void **state)
 {
     (void)state;
     facet_error e;
-    facet_model *m = open_model(DENSE);
-    facet_sampling s = sampling_of(m, 1, 100);
+    facet_model *m = engine_open_model(DENSE);
+    facet_sampling s = engine_sampling(m, 1, 100);
     int32_t ids[N_PROMPT];
     static heard alone, a, b, c;
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 2, .parallel = 2 });
-    prompt_of(ids, N_PROMPT, 1);
-    ask(&alone, g, &s, ids, N_PROMPT);
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 2, .parallel = 2 });
+    engine_prompt(ids, N_PROMPT, 1);
+    engine_ask(&alone, g, &s, ids, N_PROMPT);
     a = (heard){ .cancel_after = 7 };
     b = c = (heard){ 0 };
-    submit(&b, g, &s, ids, N_PROMPT);
-    submit(&a, g, &s, ids, N_PROMPT);
-    submit(&c, g, &s, ids, N_PROMPT);       /* waits for a place */
+    engine_submit(&b, g, &s, ids, N_PROMPT);
+    engine_submit(&a, g, &s, ids, N_PROMPT);
+    engine_submit(&c, g, &s, ids, N_PROMPT);       /* waits for a place */
     assert_int_equal(facet_request_wait(a.r, NULL, &e), FACET_E_CANCELLED);
     assert_int_equal(a.result.finish, FACET_FINISH_CANCELLED);
     assert_int_equal(a.count, 7);
     assert_ok(facet_request_wait(b.r, NULL, &e), &e);
     assert_ok(facet_request_wait(c.r, NULL, &e), &e);
-    same(&alone, &b);
-    same(&alone, &c);
+    engine_same(&alone, &b);
+    engine_same(&alone, &c);
     facet_request_free(a.r);
     facet_request_free(b.r);
     facet_request_free(c.r);
@@ -288,19 +196,19 @@ static void cancelling_stops_one_and_only_one(void **state)
     assert_ok(facet_request_new(&a.r, g, &s, &e), &e);
     assert_ok(facet_request_tokens(a.r, ids, N_PROMPT, &e), &e);
     facet_request_cancel(a.r);
-    assert_ok(facet_request_submit(a.r, listen, &a, &e), &e);
+    assert_ok(facet_request_submit(a.r, engine_listen, &a, &e), &e);
     assert_int_equal(facet_request_wait(a.r, NULL, &e), FACET_E_CANCELLED);
     assert_int_equal(a.count, 0);
     facet_request_free(a.r);
     s.max_tokens = 0;
-    submit(&b, g, &s, ids, N_PROMPT);
+    engine_submit(&b, g, &s, ids, N_PROMPT);
     pthread_t t;
     pthread_create(&t, NULL, cancel_soon, &b);
     status st = facet_request_wait(b.r, NULL, &e);
     assert_true(st == FACET_E_CANCELLED || (st == OK && b.result.finish == FACET_FINISH_LENGTH));
     pthread_join(t, NULL);
     facet_request_free(b.r);
-    submit(&c, g, &s, ids, N_PROMPT);
+    engine_submit(&c, g, &s, ids, N_PROMPT);
     facet_request_free(c.r);
     assert_int_equal(c.dones, 1);
     facet_engine_stop(g);
@@ -311,17 +219,17 @@ static void limits_are_told(void **state)
 {
     (void)state;
     facet_error e;
-    facet_model *m = open_model(DENSE);
+    facet_model *m = engine_open_model(DENSE);
     facet_model_info info;
     facet_request *r = NULL;
     int32_t ids[64];
-    facet_sampling s = sampling_of(m, 1, 0);
+    facet_sampling s = engine_sampling(m, 1, 0);
     heard h = { 0 };
     facet_model_read_info(m, &info);
     assert_false(info.text);
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 1, .ctx = 40, .queue = 1 });
-    prompt_of(ids, 64, 0);
-    ask(&h, g, &s, ids, 30);                            /* the context is the limit */
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 1, .ctx = 40, .queue = 1 });
+    engine_prompt(ids, 64, 0);
+    engine_ask(&h, g, &s, ids, 30);                            /* the context is the limit */
     assert_int_equal(h.result.finish, FACET_FINISH_LENGTH);
     assert_int_equal(h.count, 10);
     assert_ok(facet_request_new(&r, g, &s, &e), &e);
@@ -367,9 +275,9 @@ static void a_full_queue_is_busy(void **state)
 {
     (void)state;
     facet_error e;
-    facet_model *m = open_model(DENSE);
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 1, .parallel = 1, .queue = 2 });
-    facet_sampling s = sampling_of(m, 1, 0);
+    facet_model *m = engine_open_model(DENSE);
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 1, .parallel = 1, .queue = 2 });
+    facet_sampling s = engine_sampling(m, 1, 0);
     facet_request *r[4];
     int32_t ids[4] = { 5, 6, 7, 8 };
     gate k = { .lock = PTHREAD_MUTEX_INITIALIZER, .in = PTHREAD_COND_INITIALIZER };
@@ -395,13 +303,13 @@ static void a_full_queue_is_busy(void **state)
 static void a_callback_may_free_its_request(void **state)
 {
     (void)state;
-    facet_model *m = open_model(DENSE);
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 1 });
-    facet_sampling s = sampling_of(m, 1, 3);
+    facet_model *m = engine_open_model(DENSE);
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 1 });
+    facet_sampling s = engine_sampling(m, 1, 3);
     int32_t ids[4] = { 5, 6, 7, 8 };
     heard h = { .free_in_callback = true }, last = { 0 };
-    submit(&h, g, &s, ids, 4);
-    ask(&last, g, &s, ids, 4);          /* comes after it */
+    engine_submit(&h, g, &s, ids, 4);
+    engine_ask(&last, g, &s, ids, 4);          /* comes after it */
     assert_int_equal(h.dones, 1);
     assert_int_equal(h.count, 3);
     facet_engine_stop(g);
@@ -411,23 +319,23 @@ static void a_callback_may_free_its_request(void **state)
 static void biased_and_ending_tokens(void **state)
 {
     (void)state;
-    facet_model *m = open_model(DENSE);
-    facet_engine *g = start(m, &(facet_engine_opts){ .threads = 1 });
-    facet_sampling s = sampling_of(m, 1, 10);
+    facet_model *m = engine_open_model(DENSE);
+    facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 1 });
+    facet_sampling s = engine_sampling(m, 1, 10);
     int32_t ids[4] = { 5, 6, 7, 8 };
     facet_bias only = { .id = 42, .add = 1000 }, end = { .id = 1, .add = 1000 };
     heard h = { 0 };
     s.bias = &only;
     s.bias_count = 1;
-    ask(&h, g, &s, ids, 4);
+    engine_ask(&h, g, &s, ids, 4);
     for (int i = 0; i < 10; i++) assert_int_equal(h.ids[i], 42);
     s.bias = &end;
     s.ignore_end = false;
-    ask(&h, g, &s, ids, 4);
+    engine_ask(&h, g, &s, ids, 4);
     assert_int_equal(h.result.finish, FACET_FINISH_STOP);
     assert_int_equal(h.count, 1);
     s.ignore_end = true;
-    ask(&h, g, &s, ids, 4);
+    engine_ask(&h, g, &s, ids, 4);
     assert_int_equal(h.count, 10);
     for (int i = 0; i < 10; i++) assert_int_not_equal(h.ids[i], 1);
     facet_engine_stop(g);
@@ -452,11 +360,11 @@ static void nothing_is_allocated_between_tokens(void **state)
         facet_error e;
         int32_t ids[N_PROMPT];
         heard h = { 0 };
-        facet_model *m = open_model(goldens[k]);
-        facet_engine *g = start(m, &(facet_engine_opts){ .threads = 2 });
-        facet_sampling s = sampling_of(m, 1, 100);
+        facet_model *m = engine_open_model(goldens[k]);
+        facet_engine *g = engine_start(m, &(facet_engine_opts){ .threads = 2 });
+        facet_sampling s = engine_sampling(m, 1, 100);
         s.repeat_penalty = 1.1f;
-        prompt_of(ids, N_PROMPT, 2);
+        engine_prompt(ids, N_PROMPT, 2);
         assert_ok(facet_request_new(&h.r, g, &s, &e), &e);
         assert_ok(facet_request_tokens(h.r, ids, N_PROMPT, &e), &e);
         assert_ok(facet_request_submit(h.r, count_calls, &h, &e), &e);
@@ -477,22 +385,23 @@ static void the_plan_is_the_peak(void **state)
     const char *const goldens[] = { DENSE, MOE, "tests/golden/e2b" };
     const facet_engine_opts opts[] = { { .threads = 2 }, { .threads = 2, .parallel = 4, .chunk = 64, .kv = FACET_KV_F32 },
                                        { .threads = 1, .ctx = 64, .chunk = 16, .exact = true },
-                                       { .threads = 1, .chunk = 16, .parallel = 2, .turns = true } };
+                                       { .threads = 1, .chunk = 16, .parallel = 2, .cache = -1, .constrained = true /* nothing, without text */ },
+                                       { .threads = 1, .parallel = 3, .cache = 1 << 20 } };
     for (size_t k = 0; k < COUNT_OF(goldens); k++) {
-        facet_model *m = open_model(goldens[k]);
+        facet_model *m = engine_open_model(goldens[k]);
         for (size_t i = 0; i < COUNT_OF(opts); i++) {
             facet_error e;
             facet_plan p;
             mem_stats before, after;
             int32_t ids[40];
             heard h = { 0 };
-            prompt_of(ids, 40, 1);
+            engine_prompt(ids, 40, 1);
             assert_ok(facet_plan_engine(m, &opts[i], &p, &e), &e);
             mem_stats_reset_peaks();
             mem_stats_read(&before);
-            facet_engine *g = start(m, &opts[i]);
-            facet_sampling s = sampling_of(m, 1, 20);
-            ask(&h, g, &s, ids, 40);
+            facet_engine *g = engine_start(m, &opts[i]);
+            facet_sampling s = engine_sampling(m, 1, 20);
+            engine_ask(&h, g, &s, ids, 40);
             mem_stats_read(&after);
             facet_engine_stop(g);
             double planned = (double)(p.kv + p.activations + p.logits + p.other), peak = (double)(after.peak - before.current);

@@ -20,18 +20,14 @@ static int port;
 
 static int start(void **state)
 {
-    err e = { 0 };
     (void)state;
-    server = test_server_start((serve_opts){ .engine = { .ctx = 2048, .parallel = 4 } }, &e);
-    if (!server) { fprintf(stderr, "%s: %s\n", e.what, e.why); return -1; }
-    port = test_server_port(server);
-    return 0;
+    return test_server_setup(&server, &port, (serve_opts){ .engine = { .ctx = 2048, .parallel = 4 } });
 }
 
 static int stop(void **state)
 {
     (void)state;
-    return test_server_stop(server) == OK ? 0 : -1;
+    return test_server_teardown(server);
 }
 
 static json_t *post(const char *path, const char *body) { return contract_post(port, path, body); }
@@ -137,6 +133,38 @@ static void tools(void **state)
     json_decref(v);
 }
 
+#define FUNCTIONS "\"functions\":[{\"name\":\"weather\",\"description\":\"Get the weather.\"," \
+                  "\"parameters\":{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\"}},\"required\":[\"city\"]}}]"
+
+/* Clients from before tools: the same prompt, the same call, in their form; the result is used. */
+static void functions(void **state)
+{
+    (void)state;
+    json_t *v = post(CHAT, "{\"temperature\":0," FUNCTIONS ",\"messages\":[" WEATHER "]}"), *same = post(CHAT, "{\"temperature\":0," TOOL ",\"messages\":[" WEATHER "]}");
+    json_t *choice = json_array_get(json_object_get(v, "choices"), 0), *m = json_object_get(choice, "message"), *f = json_object_get(m, "function_call");
+    assert_string_equal(contract_text(choice, "finish_reason"), "function_call");
+    contract_keys(m, "role content refusal function_call");
+    contract_keys(f, "name arguments");
+    assert_string_equal(contract_text(f, "name"), "weather");
+    assert_string_equal(contract_text(f, "arguments"), "{\"city\":\"Paris\"}");
+    assert_int_equal(contract_int(json_object_get(v, "usage"), "prompt_tokens"), contract_int(json_object_get(same, "usage"), "prompt_tokens"));
+    json_decref(same);
+    json_decref(v);
+    v = post(CHAT, "{\"temperature\":0," FUNCTIONS ",\"messages\":[" WEATHER ",{\"role\":\"assistant\",\"content\":null,\"function_call\":"
+                   "{\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\\\"Paris\\\"}\"}},"
+                   "{\"role\":\"function\",\"name\":\"weather\",\"content\":\"{\\\"sky\\\":\\\"sunny\\\",\\\"temperature\\\":21}\"}]}");
+    choice = json_array_get(json_object_get(v, "choices"), 0);
+    assert_string_equal(contract_text(choice, "finish_reason"), "stop");
+    assert_string_equal(contract_text(json_object_get(choice, "message"), "content"), "It is sunny in Paris, 21 degrees.");
+    json_decref(v);
+    v = post(CHAT, "{\"temperature\":0,\"function_call\":\"none\"," FUNCTIONS ",\"messages\":[" WEATHER "]}");
+    assert_null(json_object_get(json_object_get(json_array_get(json_object_get(v, "choices"), 0), "message"), "function_call"));
+    json_decref(v);
+    v = post(CHAT, "{\"temperature\":0,\"function_call\":{\"name\":\"weather\"}," FUNCTIONS "," QUESTION "}");
+    assert_non_null(json_object_get(json_object_get(json_array_get(json_object_get(v, "choices"), 0), "message"), "function_call"));
+    json_decref(v);
+}
+
 /* ---- streamed is not streamed ------------------------------------------------------------------------------ */
 
 static json_t *stream(const char *path, const char *body)
@@ -230,6 +258,24 @@ static void streamed_is_not_streamed(void **state)
         json_decref(pieces);
         json_decref(once);
     }
+}
+
+static void functions_streamed(void **state)
+{
+    (void)state;
+    json_t *events = stream(CHAT, "{\"temperature\":0,\"stream\":true," FUNCTIONS ",\"messages\":[" WEATHER "]}"), *ev;
+    size_t i;
+    char name[64] = "", arguments[64] = "", finish[32] = "";
+    json_array_foreach(events, i, ev) {
+        json_t *choice = json_array_get(json_object_get(json_object_get(ev, "data"), "choices"), 0), *f = json_object_get(json_object_get(choice, "delta"), "function_call");
+        if (json_object_get(f, "name")) { assert_string_equal(name, ""); snprintf(name, sizeof name, "%s", contract_text(f, "name")); }
+        if (f) strncat(arguments, contract_text(f, "arguments"), sizeof arguments - strlen(arguments) - 1);
+        if (json_is_string(json_object_get(choice, "finish_reason"))) snprintf(finish, sizeof finish, "%s", contract_text(choice, "finish_reason"));
+    }
+    assert_string_equal(name, "weather");
+    assert_string_equal(arguments, "{\"city\":\"Paris\"}");
+    assert_string_equal(finish, "function_call");
+    json_decref(events);
 }
 
 static void limits_and_stops(void **state)
@@ -358,11 +404,19 @@ static void refused(void **state)
         { "{" QUESTION ",\"logit_bias\":{\"x\":1}}", "logit_bias" }, { "{" QUESTION ",\"logit_bias\":{\"5\":101}}", "logit_bias" },
         { "{" QUESTION ",\"logit_bias\":{\"99999999\":1}}", "logit_bias" }, { "{" QUESTION ",\"top_logprobs\":2}", "top_logprobs" },
         { "{" QUESTION ",\"logprobs\":true,\"top_logprobs\":21}", "top_logprobs" }, { "{" QUESTION ",\"stream\":\"yes\"}", "stream" },
-        { "{" QUESTION ",\"response_format\":{\"type\":\"json_object\"}}", "response_format" },
+        { "{" QUESTION ",\"response_format\":{\"type\":\"yaml\"}}", "response_format" }, { "{" QUESTION ",\"response_format\":\"json_object\"}", "response_format" },
         { "{" QUESTION ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}}", "response_format" },
         { "{" QUESTION ",\"tool_choice\":\"required\"}", "tool_choice" }, { "{" QUESTION ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}", "tool_choice" },
         { "{" QUESTION ",\"tool_choice\":\"maybe\"}", "tool_choice" }, { "{" QUESTION ",\"tools\":[{\"type\":\"function\"}]}", "tools[0]" },
         { "{" QUESTION ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a b\"}}]}", "tools[0]" }, { "{" QUESTION ",\"tools\":{}}", "tools" },
+        { "{" QUESTION "," TOOL ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}", "tool_choice" },
+        { "{" QUESTION "," TOOL ",\"tool_choice\":{\"type\":\"function\"}}", "tool_choice" }, { "{" QUESTION "," TOOL ",\"tool_choice\":{\"type\":\"web_search\"}}", "tool_choice" },
+        { "{" QUESTION "," TOOL ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[]}}}", "tool_choice" },
+        { "{" QUESTION ",\"functions\":{}}", "functions" }, { "{" QUESTION ",\"functions\":[{}]}", "functions[0]" }, { "{" QUESTION "," TOOL ",\"functions\":[]}", "functions" },
+        { "{" QUESTION "," FUNCTIONS ",\"function_call\":{\"name\":\"f\"}}", "function_call" }, { "{" QUESTION "," FUNCTIONS ",\"function_call\":\"required\"}", "function_call" },
+        { "{" QUESTION ",\"function_call\":{\"name\":\"f\"}}", "function_call" }, { "{" QUESTION "," FUNCTIONS ",\"tool_choice\":\"none\"}", "functions" },
+        { "{\"messages\":[{\"role\":\"assistant\",\"function_call\":{\"arguments\":\"{}\"}}]}", "messages[0]" },
+        { "{\"messages\":[{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"{\"}}]}", "messages[0]" },
         { "{" QUESTION ",\"reasoning_effort\":\"extreme\"}", "reasoning_effort" }, { "{" QUESTION ",\"model\":7}", "model" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int code = 0;
@@ -415,6 +469,17 @@ static void routes(void **state)
     expect_code("GET", "/nothing", "", NULL, 404);
     expect_code("GET", CHAT, "", NULL, 405);
     expect_code("DELETE", "/v1/models", "", NULL, 405);
+    client_reply r;
+    client_ask(port, "PUT", "/v1/responses/resp_x", "", NULL, &r);
+    assert_int_equal(r.code, 405);
+    assert_string_equal(client_header(&r, "Allow"), "GET, DELETE");
+    client_done(&r);
+    client_ask(port, "DELETE", "/v1/responses/input_tokens", "", NULL, &r);        /* not a response of that name */
+    assert_int_equal(r.code, 405);
+    assert_string_equal(client_header(&r, "Allow"), "POST");
+    client_done(&r);
+    expect_code("GET", "/v1/responses/", "", NULL, 404);
+    expect_code("GET", "/v1/responses/resp_x/else", "", NULL, 404);
     expect_code("GET", "/../../etc/passwd", "", NULL, 404);
     expect_code("GET", "/v1/models/../x", "", NULL, 200);          /* a name like any other: nothing is a file here */
     expect_code("GET", "/health?x=1", "", NULL, 200);
@@ -454,12 +519,32 @@ static void other_pages(void **state)
     close(fd);
 }
 
+/* A prompt is found again by requests with the same cache_salt, and by no others. */
+static void salted_prompts(void **state)
+{
+    static const char *const salts[] = { "", ",\"cache_salt\":\"a\"", ",\"cache_salt\":\"b\"", ",\"cache_salt\":\"a\"", "" };
+    json_int_t prompt = 0, cached = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof salts / sizeof *salts; i++) {
+        char body[256];
+        snprintf(body, sizeof body, "{\"max_tokens\":2,\"messages\":[{\"role\":\"user\",\"content\":\"Which of these is salted, and how much?\"}]%s}", salts[i]);
+        json_t *v = post(CHAT, body), *u = json_object_get(v, "usage");
+        prompt = json_integer_value(json_object_get(u, "prompt_tokens"));
+        cached = json_integer_value(json_object_get(json_object_get(u, "prompt_tokens_details"), "cached_tokens"));
+        json_decref(v);
+        if (i < 3) assert_true(cached < prompt / 2);        /* no more than others' first tokens */
+        else assert_int_equal(cached, prompt - 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(health_and_models), cmocka_unit_test(chat), cmocka_unit_test(tools), cmocka_unit_test(streamed_is_not_streamed),
+        cmocka_unit_test(health_and_models), cmocka_unit_test(chat), cmocka_unit_test(tools), cmocka_unit_test(functions),
+        cmocka_unit_test(functions_streamed), cmocka_unit_test(streamed_is_not_streamed),
         cmocka_unit_test(limits_and_stops), cmocka_unit_test(many_answers), cmocka_unit_test(logprobs), cmocka_unit_test(completions),
-        cmocka_unit_test(tokens), cmocka_unit_test(refused), cmocka_unit_test(too_long), cmocka_unit_test(routes), cmocka_unit_test(other_pages) };
+        cmocka_unit_test(tokens), cmocka_unit_test(refused), cmocka_unit_test(too_long), cmocka_unit_test(routes), cmocka_unit_test(other_pages),
+        cmocka_unit_test(salted_prompts) };
     json_use_mem();
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -15,18 +15,14 @@ static int port;
 
 static int start(void **state)
 {
-    err e = { 0 };
     (void)state;
-    server = test_server_start((serve_opts){ .engine = { .ctx = 2048, .parallel = 2 } }, &e);
-    if (!server) { fprintf(stderr, "%s: %s\n", e.what, e.why); return -1; }
-    port = test_server_port(server);
-    return 0;
+    return test_server_setup(&server, &port, (serve_opts){ .engine = { .ctx = 2048, .parallel = 2 } });
 }
 
 static int stop(void **state)
 {
     (void)state;
-    return test_server_stop(server) == OK ? 0 : -1;
+    return test_server_teardown(server);
 }
 
 static json_t *block(const json_t *m, size_t i) { return json_array_get(json_object_get(m, "content"), i); }

@@ -5,58 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "support/client.h"
-#include "support/contract.h"
-#include "support/server.h"
-#include "support/test.h"
+#include "support/door.h"
 
 #define CHAT "/v1/chat/completions"
 #define QUESTION "{\"temperature\":0,\"messages\":[{\"role\":\"user\",\"content\":\"What is 12 + 30?\"}]}"
 /* Never ends by itself: the tokens that end a turn are not drawn. */
 #define ENDLESS "\"logit_bias\":{\"1\":-100,\"106\":-100,\"50\":-100},\"messages\":[{\"role\":\"user\",\"content\":\"Tell me something.\"}]"
-
-static int64_t metric(int port, const char *name)
-{
-    client_reply r;
-    client_ask(port, "GET", "/metrics", "", NULL, &r);
-    const char *at = strstr(buf_text(&r.body), name);
-    int64_t v = at ? atoll(strchr(at, '}') + 2) : -1;
-    client_done(&r);
-    return v;
-}
-
-/* Waits for what must happen; fails after a minute. */
-static void wait_for(int port, const char *name, int64_t want)
-{
-    for (int i = 0; i < 3000; i++) {
-        if (metric(port, name) == want) return;
-        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
-    }
-    fail_msg("%s never became %lld", name, (long long)want);
-}
-
-static test_server *start(serve_opts o)
-{
-    err e = { 0 };
-    test_server *s = test_server_start(o, &e);
-    if (!s) fail_msg("%s: %s", e.what, e.why);
-    return s;
-}
-
-static void send_post(int fd, const char *path, const char *body)
-{
-    char top[256];
-    snprintf(top, sizeof top, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n", path, strlen(body));
-    assert_true(client_say(fd, top) && client_say(fd, body));
-}
-
-static void still_answers(int port)
-{
-    json_t *v = contract_post(port, CHAT, QUESTION);
-    json_t *m = json_object_get(json_array_get(json_object_get(v, "choices"), 0), "message");
-    assert_string_equal(contract_text(m, "content"), "12 + 30 = 42");
-    json_decref(v);
-}
 
 #define says(port, text, want) says_bytes((port), (text), sizeof(text) - 1, (want))
 /* What is said on a new connection is answered with this status. */
@@ -80,7 +34,7 @@ static void says_bytes(int port, const char *text, size_t n, int want)
 static void limits(void **state)
 {
     (void)state;
-    test_server *s = start((serve_opts){ .http = { .head_seconds = 1, .body_seconds = 1, .idle_seconds = 2 } });
+    test_server *s = door_start((serve_opts){ .http = { .head_seconds = 1, .body_seconds = 1, .idle_seconds = 2 } });
     int port = test_server_port(s), fd;
     char *big = malloc(40000);
     memset(big, 'a', 40000);
@@ -98,14 +52,14 @@ static void limits(void **state)
     fd = client_connect(port);                                                    /* says nothing at all */
     assert_true(client_is_closed(fd, 20000));
     close(fd);
-    still_answers(port);
+    door_still_answers(port);
     assert_int_equal(test_server_stop(s), OK);
 }
 
 static void rude_clients(void **state)
 {
     (void)state;
-    test_server *s = start((serve_opts){ 0 });
+    test_server *s = door_start((serve_opts){ 0 });
     int port = test_server_port(s);
     uint32_t seed = 1;
     for (int i = 0; i < 200; i++) {                    /* garbage, cut requests, at once closed */
@@ -122,8 +76,8 @@ static void rude_clients(void **state)
     int code = 0;
     json_decref(client_post(port, CHAT, deep, &code));
     assert_int_equal(code, 400);
-    still_answers(port);
-    wait_for(port, "facet:calls{", 1);                 /* nothing is left but this question */
+    door_still_answers(port);
+    door_wait_for(port, "facet:calls{", 1);                 /* nothing is left but this question */
     assert_int_equal(test_server_stop(s), OK);
 }
 
@@ -131,9 +85,9 @@ static void one_connection(void **state)
 {
     (void)state;
     client_reply r;
-    test_server *s = start((serve_opts){ 0 });
+    test_server *s = door_start((serve_opts){ 0 });
     int fd = client_connect(test_server_port(s));
-    for (int i = 0; i < 3; i++) send_post(fd, CHAT, QUESTION);             /* all at once, answered in order */
+    for (int i = 0; i < 3; i++) door_send_post(fd, CHAT, QUESTION);             /* all at once, answered in order */
     client_say(fd, "\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.0\r\n\r\n");
     static const int want[] = { 200, 200, 200, 200, 404, 200 };
     for (int i = 0; i < 6; i++) {
@@ -162,24 +116,24 @@ static void first_bytes(int fd)
 static void leaving_cancels(void **state)
 {
     (void)state;
-    test_server *s = start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1 } });
+    test_server *s = door_start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1 } });
     int port = test_server_port(s), computed = client_connect(port), queued = client_connect(port), whole;
-    send_post(computed, CHAT, "{\"stream\":true," ENDLESS "}");
+    door_send_post(computed, CHAT, "{\"stream\":true," ENDLESS "}");
     first_bytes(computed);
-    send_post(queued, CHAT, "{\"stream\":true," ENDLESS "}");
-    wait_for(port, "facet:num_requests_waiting{", 1);
+    door_send_post(queued, CHAT, "{\"stream\":true," ENDLESS "}");
+    door_wait_for(port, "facet:num_requests_waiting{", 1);
     close(queued);                                                         /* before it was its turn */
-    wait_for(port, "finished_reason=\"cancelled\"", 1);
+    door_wait_for(port, "finished_reason=\"cancelled\"", 1);
     close(computed);                                                       /* in the middle */
-    wait_for(port, "finished_reason=\"cancelled\"", 2);
+    door_wait_for(port, "finished_reason=\"cancelled\"", 2);
     whole = client_connect(port);
-    send_post(whole, CHAT, "{" ENDLESS "}");                               /* not streamed: nothing was sent yet */
-    wait_for(port, "facet:num_requests_running{", 1);
+    door_send_post(whole, CHAT, "{" ENDLESS "}");                               /* not streamed: nothing was sent yet */
+    door_wait_for(port, "facet:num_requests_running{", 1);
     close(whole);
-    wait_for(port, "finished_reason=\"cancelled\"", 3);
-    assert_int_equal(metric(port, "facet:num_requests_running{"), 0);
-    assert_int_equal(metric(port, "finished_reason=\"length\""), 0);       /* nobody's answer was computed to its end */
-    still_answers(port);
+    door_wait_for(port, "finished_reason=\"cancelled\"", 3);
+    assert_int_equal(door_metric(port, "facet:num_requests_running{"), 0);
+    assert_int_equal(door_metric(port, "finished_reason=\"length\""), 0);       /* nobody's answer was computed to its end */
+    door_still_answers(port);
     assert_int_equal(test_server_stop(s), OK);
 }
 
@@ -187,12 +141,12 @@ static void full_queue(void **state)
 {
     (void)state;
     client_reply r;
-    test_server *s = start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1, .queue = 1 } });
+    test_server *s = door_start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1, .queue = 1 } });
     int port = test_server_port(s), a = client_connect(port), b = client_connect(port);
-    send_post(a, CHAT, "{\"stream\":true," ENDLESS "}");
+    door_send_post(a, CHAT, "{\"stream\":true," ENDLESS "}");
     first_bytes(a);
-    send_post(b, CHAT, "{\"stream\":true," ENDLESS "}");
-    wait_for(port, "facet:num_requests_waiting{", 1);
+    door_send_post(b, CHAT, "{\"stream\":true," ENDLESS "}");
+    door_wait_for(port, "facet:num_requests_waiting{", 1);
     client_ask(port, "POST", CHAT, "", QUESTION, &r);
     assert_int_equal(r.code, 429);
     assert_string_equal(client_header(&r, "Retry-After"), "1");
@@ -202,8 +156,34 @@ static void full_queue(void **state)
     client_done(&r);
     close(a);
     close(b);
-    wait_for(port, "facet:num_requests_running{", 0);
-    still_answers(port);
+    door_wait_for(port, "facet:num_requests_running{", 0);
+    door_still_answers(port);
+    assert_int_equal(test_server_stop(s), OK);
+}
+
+/* Who waits longer than anybody should is told to come back, streamed or not; who is answered is not. */
+static void long_queue(void **state)
+{
+    (void)state;
+    client_reply r;
+    test_server *s = door_start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1 }, .queue_seconds = 1 });
+    int port = test_server_port(s), a = client_connect(port);
+    door_send_post(a, CHAT, "{\"stream\":true," ENDLESS "}");
+    first_bytes(a);
+    client_ask(port, "POST", CHAT, "", QUESTION, &r);
+    assert_int_equal(r.code, 503);
+    assert_string_equal(client_header(&r, "Retry-After"), "1");
+    json_t *v = client_json(&r);
+    assert_non_null(strstr(contract_text(json_object_get(v, "error"), "message"), "has waited 1 seconds"));
+    json_decref(v);
+    client_done(&r);
+    client_ask(port, "POST", "/v1/messages", "", "{\"stream\":true,\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", &r);
+    assert_int_equal(r.code, 503);
+    client_done(&r);
+    first_bytes(a);
+    close(a);
+    door_wait_for(port, "facet:num_requests_running{", 0);
+    door_still_answers(port);
     assert_int_equal(test_server_stop(s), OK);
 }
 
@@ -212,10 +192,10 @@ static void slow_reader(void **state)
 {
     (void)state;
     client_reply r;
-    test_server *s = start((serve_opts){ .engine = { .ctx = 4096 } });
+    test_server *s = door_start((serve_opts){ .engine = { .ctx = 4096 } });
     int port = test_server_port(s), fd = client_connect(port);
-    send_post(fd, CHAT, "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"logprobs\":true,\"top_logprobs\":20,\"max_tokens\":3000," ENDLESS "}");
-    wait_for(port, "facet:num_requests_running{", 1);
+    door_send_post(fd, CHAT, "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"logprobs\":true,\"top_logprobs\":20,\"max_tokens\":3000," ENDLESS "}");
+    door_wait_for(port, "facet:num_requests_running{", 1);
     nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
     client_read(fd, &r);
     assert_true(r.whole);
@@ -237,13 +217,13 @@ static void many_at_once(void **state)
     (void)state;
     enum { MANY = 40 };
     int fds[MANY];
-    test_server *s = start((serve_opts){ .engine = { .parallel = 4 } });
+    test_server *s = door_start((serve_opts){ .engine = { .parallel = 4 } });
     int port = test_server_port(s);
     for (int i = 0; i < MANY; i++) {
         char body[256];
         fds[i] = client_connect(port);
         snprintf(body, sizeof body, "{\"temperature\":0,\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"What is 12 + 30?\"}]}", i % 2 ? "true" : "false");
-        send_post(fds[i], CHAT, body);
+        door_send_post(fds[i], CHAT, body);
     }
     for (int i = 0; i < MANY; i++) {
         client_reply r;
@@ -254,7 +234,7 @@ static void many_at_once(void **state)
         client_done(&r);
         close(fds[i]);
     }
-    assert_int_equal(metric(port, "finished_reason=\"stop\""), MANY);
+    assert_int_equal(door_metric(port, "finished_reason=\"stop\""), MANY);
     assert_int_equal(test_server_stop(s), OK);
 }
 
@@ -263,7 +243,7 @@ static void too_many_connections(void **state)
     (void)state;
     int fds[5];
     client_reply r;
-    test_server *s = start((serve_opts){ .http = { .connections = 4 } });
+    test_server *s = door_start((serve_opts){ .http = { .connections = 4 } });
     int port = test_server_port(s);
     for (int i = 0; i < 5; i++) fds[i] = client_connect(port);
     client_read(fds[4], &r);
@@ -281,6 +261,63 @@ static void too_many_connections(void **state)
     assert_int_equal(test_server_stop(s), OK);
 }
 
+/* An endless answer for whom the proxy says; the status of its head. */
+static int ask_through_proxy(int port, const char *forwarded, int *fd)
+{
+    static const char body[] = "{\"stream\":true," ENDLESS "}";
+    char top[512], said[64] = "";
+    *fd = client_connect(port);
+    snprintf(top, sizeof top, "POST " CHAT " HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %zu\r\n\r\n", forwarded, sizeof body - 1);
+    assert_true(client_say(*fd, top) && client_say(*fd, body));
+    assert_true(recv(*fd, said, 12, MSG_WAITALL) == 12);
+    return atoi(said + 9);
+}
+
+/* The limit counts whom a trusted proxy names, an IPv6 network of 64 bits as one, and believes nobody else. */
+static void trusted_proxies(void **state)
+{
+    (void)state;
+    static const char *const trusted[] = { "127.0.0.1", "10.0.0.0/8" };
+    static const struct { const char *fields; int code; } all[] = {
+        { "X-Forwarded-For: 192.0.2.1\r\n", 200 },
+        { "X-Forwarded-For: 203.0.113.9, 192.0.2.1:4711\r\n", 200 },          /* what stands before it the client may have made up */
+        { "X-Forwarded-For: 192.0.2.1\r\n", 503 },
+        { "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 192.0.2.1 , 10.1.2.3\r\n", 503 },      /* behind a second proxy of ours */
+        { "X-Forwarded-For: 192.0.2.1, 203.0.113.9\r\n", 200 },
+        { "X-Forwarded-For: 2001:db8:1:2::1\r\n", 200 }, { "X-Forwarded-For: [2001:db8:1:2:3::1]:80\r\n", 200 }, { "X-Forwarded-For: 2001:db8:1:2:4::1\r\n", 503 },
+        { "X-Forwarded-For: 2001:db8:1:3::1\r\n", 200 },
+        { "", 200 }, { "", 200 }, { "", 200 },                                   /* the proxy itself, this machine */
+    };
+    enum { N = sizeof all / sizeof *all };
+    int fds[N], again;
+    test_server *s = door_start((serve_opts){ .http = { .per_address = 2, .proxies = trusted, .proxy_count = 2 }, .engine = { .ctx = 8192, .parallel = 12 } });
+    int port = test_server_port(s);
+    for (int i = 0; i < N; i++) {
+        int code = ask_through_proxy(port, all[i].fields, &fds[i]);
+        if (code != all[i].code) fail_msg("%d instead of %d: %s", code, all[i].code, all[i].fields);
+    }
+    close(fds[0]);
+    for (int tries = 0; ask_through_proxy(port, all[0].fields, &again) != 200; tries++) {         /* the place of one that has left is free */
+        close(again);
+        assert_true(tries < 500);
+        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+    }
+    close(again);
+    for (int i = 1; i < N; i++) close(fds[i]);
+    door_wait_for(port, "facet:num_requests_running{", 0);
+    assert_int_equal(test_server_stop(s), OK);
+    /* nobody is trusted: what the field says changes nothing */
+    s = door_start((serve_opts){ .http = { .per_address = 1 }, .engine = { .ctx = 8192, .parallel = 4 } });
+    port = test_server_port(s);
+    for (int i = 0; i < 3; i++) assert_int_equal(ask_through_proxy(port, all[0].fields, &fds[i]), 200);
+    for (int i = 0; i < 3; i++) close(fds[i]);
+    assert_int_equal(test_server_stop(s), OK);
+    err e = { 0 };
+    static const char *const nobody[] = { "proxy.example.org" };
+    assert_null(test_server_start((serve_opts){ .http = { .proxies = nobody, .proxy_count = 1 } }, &e));
+    assert_non_null(strstr(e.what, "proxy.example.org"));
+}
+
 static void expect_code(int port, const char *path, const char *headers, int want)
 {
     client_reply r;
@@ -294,13 +331,16 @@ static void keys(void **state)
     (void)state;
     static const char *const list[] = { "key-of-anna", "key-of-berta" };
     client_reply r;
-    test_server *s = start((serve_opts){ .keys = list, .key_count = 2, .strict_model = true, .alias = "gemma" });
+    test_server *s = door_start((serve_opts){ .keys = list, .key_count = 2, .strict_model = true, .alias = "gemma" });
     int port = test_server_port(s);
     expect_code(port, "/health", "", 200);
     expect_code(port, "/v1/models", "", 401);
     expect_code(port, "/v1/models", "Authorization: Bearer key-of-ann\r\n", 401);
     expect_code(port, "/v1/models", "Authorization: Bearer key-of-anna\r\n", 200);
     expect_code(port, "/v1/models", "x-api-key: key-of-berta\r\n", 200);
+    expect_code(port, "/metrics", "", 200);
+    expect_code(port, "/metrics", "X-Forwarded-For: 192.0.2.7\r\n", 401);
+    expect_code(port, "/metrics", "Forwarded: for=192.0.2.7\r\nx-api-key: key-of-berta\r\n", 200);
     expect_code(port, "/nothing", "", 401);                                /* nothing is told without a key */
     expect_code(port, "/v1/models/gemma", "x-api-key: key-of-berta\r\n", 200);
     expect_code(port, "/v1/models/other", "x-api-key: key-of-berta\r\n", 404);
@@ -312,6 +352,47 @@ static void keys(void **state)
     client_done(&r);
     /* refused before its body is there */
     says(port, "POST " CHAT " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", 401);
+    assert_int_equal(test_server_stop(s), OK);
+}
+
+static json_t *status_of(int port, const char *key)
+{
+    client_reply r;
+    client_ask(port, "GET", "/status", key, NULL, &r);
+    json_t *v = client_json(&r);
+    client_done(&r);
+    assert_non_null(v);
+    return v;
+}
+
+/* Who has a key sees its own requests; of others', that there are some. */
+static void requests_of_others(void **state)
+{
+    (void)state;
+    static const char *const list[] = { "key-of-anna", "key-of-berta" };
+    static const char anna[] = "Authorization: Bearer key-of-anna\r\n", berta[] = "x-api-key: key-of-berta\r\n", body[] = "{\"stream\":true," ENDLESS "}";
+    test_server *s = door_start((serve_opts){ .keys = list, .key_count = 2, .engine = { .ctx = 8192, .parallel = 1 } });
+    int port = test_server_port(s), a = client_connect(port), b = client_connect(port);
+    for (int i = 0; i < 2; i++) {
+        char top[512];
+        snprintf(top, sizeof top, "POST " CHAT " HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %zu\r\n\r\n", i ? berta : anna, strlen(body));
+        assert_true(client_say(i ? b : a, top) && client_say(i ? b : a, body));
+        door_wait_for(port, i ? "facet:num_requests_waiting{" : "facet:num_requests_running{", 1);
+    }
+    json_t *hers = status_of(port, anna), *others = status_of(port, berta), *mine = json_object_get(hers, "requests"), *theirs = json_object_get(others, "requests");
+    assert_int_equal(json_array_size(mine), 1);
+    assert_int_equal(json_array_size(theirs), 1);
+    assert_string_not_equal(contract_text(json_array_get(mine, 0), "id"), contract_text(json_array_get(theirs, 0), "id"));
+    assert_string_equal(contract_text(json_array_get(theirs, 0), "state"), "waiting");
+    assert_int_equal(contract_int(json_object_get(hers, "others"), "running"), 0);
+    assert_int_equal(contract_int(json_object_get(hers, "others"), "waiting"), 1);
+    assert_int_equal(contract_int(json_object_get(others, "others"), "running"), 1);
+    assert_int_equal(contract_int(json_object_get(others, "others"), "waiting"), 0);
+    assert_int_equal(contract_int(json_object_get(others, "totals"), "running"), 1);
+    json_decref(hers);
+    json_decref(others);
+    close(a);
+    close(b);
     assert_int_equal(test_server_stop(s), OK);
 }
 
@@ -332,8 +413,8 @@ static void starts_safely(void **state)
     assert_null(test_server_start((serve_opts){ .http = { .port = ntohs(a.sin_port) } }, &e));
     assert_non_null(strstr(e.what, "could not listen"));
     close(taken);
-    test_server *s = start((serve_opts){ .http = { .host = "0.0.0.0" }, .insecure = true });
-    still_answers(test_server_port(s));
+    test_server *s = door_start((serve_opts){ .http = { .host = "0.0.0.0" }, .insecure = true });
+    door_still_answers(test_server_port(s));
     assert_int_equal(test_server_stop(s), OK);
 }
 
@@ -341,10 +422,10 @@ static void stopping_lets_answers_end(void **state)
 {
     (void)state;
     client_reply r;
-    test_server *s = start((serve_opts){ .engine = { .ctx = 2048 }, .stop_seconds = 60 });
+    test_server *s = door_start((serve_opts){ .engine = { .ctx = 2048 }, .stop_seconds = 60 });
     int port = test_server_port(s), fd = client_connect(port), idle = client_connect(port);
-    send_post(fd, CHAT, "{\"stream\":true,\"max_tokens\":300," ENDLESS "}");
-    wait_for(port, "facet:num_requests_running{", 1);
+    door_send_post(fd, CHAT, "{\"stream\":true,\"max_tokens\":300," ENDLESS "}");
+    door_wait_for(port, "facet:num_requests_running{", 1);
     assert_int_equal(test_server_stop(s), OK);
     client_read(fd, &r);                                                   /* the answer that was under way is whole */
     assert_int_equal(r.code, 200);
@@ -363,12 +444,12 @@ static void stopping_does_not_wait_for_ever(void **state)
 {
     (void)state;
     client_reply r;
-    test_server *s = start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1 }, .stop_seconds = 1 });
+    test_server *s = door_start((serve_opts){ .engine = { .ctx = 8192, .parallel = 1 }, .stop_seconds = 1 });
     int port = test_server_port(s), a = client_connect(port), b = client_connect(port);
-    send_post(a, CHAT, "{\"stream\":true,\"n\":4," ENDLESS "}");
+    door_send_post(a, CHAT, "{\"stream\":true,\"n\":4," ENDLESS "}");
     first_bytes(a);
-    send_post(b, CHAT, "{\"stream\":true,\"n\":4," ENDLESS "}");
-    wait_for(port, "facet:num_requests_waiting{", 7);
+    door_send_post(b, CHAT, "{\"stream\":true,\"n\":4," ENDLESS "}");
+    door_wait_for(port, "facet:num_requests_waiting{", 7);
     kill(getpid(), SIGTERM);                                               /* and once more below: at once */
     assert_int_equal(test_server_stop(s), OK);
     client_read(a, &r);
@@ -382,10 +463,10 @@ static void leaves_nothing(void **state)
 {
     (void)state;
     size_t before = mem_now();
-    test_server *s = start((serve_opts){ 0 });
-    still_answers(test_server_port(s));
+    test_server *s = door_start((serve_opts){ 0 });
+    door_still_answers(test_server_port(s));
     int fd = client_connect(test_server_port(s));
-    send_post(fd, CHAT, "{\"stream\":true," ENDLESS "}");
+    door_send_post(fd, CHAT, "{\"stream\":true," ENDLESS "}");
     first_bytes(fd);
     assert_int_equal(test_server_stop(s), OK);
     close(fd);
@@ -396,8 +477,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits), cmocka_unit_test(rude_clients), cmocka_unit_test(one_connection), cmocka_unit_test(leaving_cancels),
-        cmocka_unit_test(full_queue), cmocka_unit_test(slow_reader), cmocka_unit_test(many_at_once), cmocka_unit_test(too_many_connections),
-        cmocka_unit_test(keys), cmocka_unit_test(starts_safely), cmocka_unit_test(stopping_lets_answers_end),
+        cmocka_unit_test(full_queue), cmocka_unit_test(long_queue), cmocka_unit_test(slow_reader), cmocka_unit_test(many_at_once), cmocka_unit_test(too_many_connections), cmocka_unit_test(trusted_proxies),
+        cmocka_unit_test(keys), cmocka_unit_test(requests_of_others), cmocka_unit_test(starts_safely), cmocka_unit_test(stopping_lets_answers_end),
         cmocka_unit_test(stopping_does_not_wait_for_ever), cmocka_unit_test(leaves_nothing) };
     json_use_mem();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,8 +129,34 @@ static void origins(void **state)
     gate_free(g);
 }
 
+/* The page of a server that other machines use comes from its own address. */
+static void own_page(void **state)
+{
+    (void)state;
+    static const struct { const char *host, *origin; bool plain, keyed; } cases[] = {
+        { "192.168.1.5:8080", "http://192.168.1.5:8080", true, true }, { "[2001:db8::1]:8080", "http://[2001:db8::1]:8080", true, true },
+        { "gemma.lan:8080", "http://GEMMA.lan:8080", false, true },             /* without a key it could be an attacker's name */
+        { "gemma.lan:8080", "http://gemma.lan", false, false }, { "gemma.lan", "http://gemma.lan.evil.com", false, false },
+        { "192.168.1.5:8080", "http://192.168.1.5:8081", false, false }, { "192.168.1.5:8080", "null", false, false } };
+    for (int keyed = 0; keyed < 2; keyed++) {
+        gate *far = NULL, *near = NULL;
+        assert_int_equal(gate_new(&far, "0.0.0.0", NULL), OK);
+        assert_int_equal(gate_new(&near, "127.0.0.1", NULL), OK);
+        if (keyed) assert_int_equal(gate_add_key(far, "sk-0123456789", NULL), OK);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            char fields[160];
+            snprintf(fields, sizeof fields, "Host: %s\r\nOrigin: %s\r\n", cases[i].host, cases[i].origin);
+            head h = request(fields);
+            if (gate_origin(far, &h) != (keyed ? cases[i].keyed : cases[i].plain)) fail_msg("Origin: %s, keyed %d", cases[i].origin, keyed);
+            assert_false(gate_origin(near, &h));
+        }
+        gate_free(far);
+        gate_free(near);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(keys), cmocka_unit_test(key_file), cmocka_unit_test(hosts), cmocka_unit_test(origins) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(keys), cmocka_unit_test(key_file), cmocka_unit_test(hosts), cmocka_unit_test(origins), cmocka_unit_test(own_page) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* The tokenizer against the reference vectors and against the package `tokenizers` on random texts.
  *
  *     test_tok [TEXTS]     also compares a file of texts, as tests/oracle/tok_random.py writes it */
+#include <unistd.h>
+
 #include "support/test.h"
 
 #include "base/bits.h"
@@ -12,17 +14,17 @@
 static const char *extra;          /* from the command line */
 static buf file;                   /* the vocabulary's GGUF */
 static gguf_file *gguf;
-static tok *from_gguf, *from_json, *small;
+static tok *from_gguf, *from_json, *rewritten, *small;     /* rewritten: the keys that tok_write_gguf makes of the tokenizer.json */
 
 static bool same_ids(const tok_ids *a, const int32_t *b, size_t n)
 {
     return a->len == n && (n == 0 || memcmp(a->data, b, n * sizeof *b) == 0);
 }
 
-/* Both tokenizers must give exactly these ids. */
+/* All three tokenizers must give exactly these ids. */
 static void check(str text, bool special, const tok_ids *want, const char *name)
 {
-    const tok *const toks[] = { from_gguf, from_json };
+    const tok *const toks[] = { from_gguf, from_json, rewritten };
     for (size_t i = 0; i < COUNT_OF(toks); i++) {
         tok_ids got = { 0 };
         err e = { 0 };
@@ -33,7 +35,7 @@ static void check(str text, bool special, const tok_ids *want, const char *name)
                     print_error("token %zu: %d, expected %d\n", k, k < got.len ? got.data[k] : -1, k < want->len ? want->data[k] : -1);
                     break;
                 }
-            fail_msg("%s (%s): \"%.*s\"", name, i ? "tokenizer.json" : "GGUF", (int)MIN(text.n, 300), text.p);
+            fail_msg("%s (%s): \"%.*s\"", name, i == 0 ? "GGUF" : i == 1 ? "tokenizer.json" : "GGUF from tokenizer.json", (int)MIN(text.n, 300), text.p);
         }
         tok_ids_done(&got);
     }
@@ -409,9 +411,97 @@ static void vocabulary_without_bytes(void **state)
     }
 }
 
+/* ---- written as GGUF --------------------------------------------------------------------------------- */
+
+enum { PADDED = 3 };       /* rows of the token table that the vocabulary has no tokens for */
+
+/* A file with nothing but the keys; *g owned by the caller, who reads it after the file is gone. */
+static tok *through_gguf(const json_t *j, int32_t count, gguf_file **g)
+{
+    char path[] = "/tmp/facet-tok-XXXXXX";
+    const int32_t eos[] = { 1, 106, 50 };
+    gguf_writer *w = NULL;
+    tok *t = NULL;
+    err e = { 0 };
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_ok(gguf_writer_new(&w, path, &e), &e);
+    assert_ok(tok_write_gguf(w, j, count, eos, 3, &e), &e);
+    assert_ok(gguf_writer_end(w, &e), &e);
+    gguf_writer_free(w);
+    assert_ok(gguf_open(g, path, &e), &e);
+    assert_ok(tok_from_gguf(&t, *g, &e), &e);
+    unlink(path);
+    return t;
+}
+
+static void same_tokenizer(const tok *want, const tok *got)
+{
+    assert_int_equal(tok_count(got), tok_count(want) + PADDED);
+    assert_memory_equal(&got->special, &want->special, sizeof want->special);
+    for (int32_t id = 0; id < tok_count(want); id++) {
+        assert_true(str_eq(tok_piece(got, id), tok_piece(want, id)));
+        assert_true(str_eq(tok_bytes(got, id), tok_bytes(want, id)));
+        assert_int_equal(got->kind[id], want->kind[id]);
+    }
+    assert_int_equal(got->merge_count, want->merge_count);
+    assert_memory_equal(got->result, want->result, want->merge_count * sizeof *want->result);
+}
+
+static void written_as_gguf(void **state)
+{
+    (void)state;
+    buf b;
+    json_t *j = NULL;
+    gguf_file *g = NULL;
+    err e = { 0 };
+    int64_t n;
+    same_tokenizer(from_json, rewritten);
+    for (int32_t id = tok_count(from_json); id < tok_count(rewritten); id++) assert_int_equal(rewritten->kind[id], TOK_UNUSED);
+    vocab_small_json(&b);
+    assert_ok(json_parse(&j, (str){ buf_text(&b), b.len }, "small", false, &e), &e);
+    tok *t = through_gguf(j, tok_count(small) + PADDED, &g);
+    same_tokenizer(small, t);
+    assert_ok(gguf_i64(g, "tokenizer.ggml.eos_token_id", 0, 1000, &n, &e), &e);
+    assert_int_equal(n, 1);                      /* this vocabulary's <turn|> is none of the ids that end an answer */
+    assert_ok(gguf_i64(g, "tokenizer.ggml.bos_token_id", 0, 1000, &n, &e), &e);
+    assert_int_equal(n, small->special.bos);
+    tok_free(t);
+    gguf_close(g);
+    gguf_writer *w = NULL;
+    assert_ok(gguf_writer_new(&w, "/dev/null", &e), &e);
+    assert_fails(tok_write_gguf(w, j, tok_count(small) - 1, NULL, 0, &e), E_FORMAT, &e, "the model knows");
+    gguf_writer_free(w);
+    json_decref(j);
+    buf_done(&b);
+}
+
+/* No merges at all are none afterwards, where a reader would make some; ids without a token get a piece; a merge that cannot be spelled is left out. */
+static void written_as_gguf_oddities(void **state)
+{
+    (void)state;
+    static const struct { const char *json; uint32_t merges; } cases[] = {
+        { "{\"model\": {\"vocab\": {\"a\": 0, \"aa\": 5}}}", 0 },
+        { "{\"model\": {\"vocab\": {\"a\": 0, \"b c\": 1, \"ab c\": 2, \"b ca\": 3, \"aa\": 4}, \"merges\": [[\"b c\", \"a\"], [\"a\", \"b c\"], \"a a\"]}}", 2 } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        json_t *j = NULL;
+        gguf_file *g = NULL;
+        err e = { 0 };
+        assert_ok(json_parse(&j, str_from(cases[i].json), "odd", false, &e), &e);
+        tok *t = through_gguf(j, 8, &g);
+        assert_int_equal(t->merge_count, cases[i].merges);
+        for (int32_t id = 0; id < 8; id++) assert_true(tok_piece(t, id).n > 0);
+        if (i == 0) assert_true(str_is(tok_piece(t, 3), "[PAD3]") && t->kind[3] == TOK_UNUSED);
+        tok_free(t);
+        gguf_close(g);
+        json_decref(j);
+    }
+}
+
 /* ---- fixtures ------------------------------------------------------------------------------------------ */
 
-/* A tokenizer.json of the whole vocabulary, merges alternately as pairs and as strings. */
+/* A tokenizer.json of the whole vocabulary, merges alternately as pairs and as strings; its tokenizer, and that of its keys. */
 static tok *by_way_of_json(void)
 {
     buf b;
@@ -461,6 +551,9 @@ static tok *by_way_of_json(void)
     buf_add_str(&b, "]}}", NULL);
     if (json_parse(&j, (str){ b.data, b.len }, "tokenizer.json", false, &e) != OK || tok_from_json(&t, j, &e) != OK)
         print_error("%s: %s\n", e.what, e.why);
+    gguf_file *g = NULL;
+    rewritten = through_gguf(j, tok_count(from_gguf) + PADDED, &g);
+    gguf_close(g);
     json_decref(j);
     buf_done(&b);
     return t;
@@ -485,6 +578,7 @@ static int unload(void **state)
     (void)state;
     tok_free(from_gguf);
     tok_free(from_json);
+    tok_free(rewritten);
     tok_free(small);
     gguf_close(gguf);
     buf_done(&file);
@@ -508,6 +602,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(small_vocabulary),
         cmocka_unit_test(json_variants),
         cmocka_unit_test(vocabulary_without_bytes),
+        cmocka_unit_test(written_as_gguf),
+        cmocka_unit_test(written_as_gguf_oddities),
     };
     return cmocka_run_group_tests_name("tok", tests, load, unload);
 }

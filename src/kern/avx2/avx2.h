@@ -8,5 +8,6 @@ void mul_avx2_fill(kern *k);
 void mulf_avx2_fill(kern *k);
 void vec_avx2_fill(kern *k);
 void attn_avx2_fill(kern *k);
+void back_avx2_fill(kern *k);
 
 #endif

@@ -6,4 +6,5 @@ void kern_avx2_fill(kern *k)
     mulf_avx2_fill(k);
     vec_avx2_fill(k);
     attn_avx2_fill(k);
+    back_avx2_fill(k);
 }

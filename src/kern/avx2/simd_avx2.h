@@ -10,13 +10,14 @@
 #include "base/bits.h"
 
 #ifndef SIMD_DOT_ITSELF
-enum { SIMD_PAIR_NT = 3, SIMD_NT = 4 };
+enum { SIMD_PAIR_NT = 3, SIMD_NT = 4, SIMD_FEW = 4 };
 /* vpmaddubsw multiplies unsigned by signed bytes into 16 bits: codes of up to 6 bits stay unsigned, wider ones (offset
  * 128) are kept signed and multiplied as |code| * (sign(code) x). */
 #define SIMD_DOT16 1
 #define SIMD_CODE(code, offset) ((offset) == 128 ? _mm256_xor_si256(code, _mm256_set1_epi8(-128)) : (code))
 #define SIMD_OFFSET(offset) ((offset) == 128 ? 0 : (offset))
 #define SIMD_EACH_NT(M, ...) M(1, __VA_ARGS__) M(2, __VA_ARGS__) M(3, __VA_ARGS__) M(4, __VA_ARGS__)
+#define SIMD_EACH_FEW(M, ...) M(4, __VA_ARGS__)
 #endif
 enum { SIMD_LANES = 8 };
 

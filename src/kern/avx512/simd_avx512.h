@@ -8,13 +8,14 @@
 
 #include "base/bits.h"
 
-enum { SIMD_PAIR_NT = 6, SIMD_LANES = 16, SIMD_NT = 8 };
+enum { SIMD_PAIR_NT = 6, SIMD_LANES = 16, SIMD_NT = 8, SIMD_FEW = 8 };
 #define SIMD_DOT16 0
 #define SIMD_CODE(code, offset) ((void)(offset), (code))          /* panels hold unsigned codes */
 #define SIMD_OFFSET(offset) (offset)
 #define SIMD_EACH_NT(M, ...) \
     M(1, __VA_ARGS__) M(2, __VA_ARGS__) M(3, __VA_ARGS__) M(4, __VA_ARGS__) M(5, __VA_ARGS__) M(6, __VA_ARGS__) M(7, __VA_ARGS__) \
     M(8, __VA_ARGS__)
+#define SIMD_EACH_FEW(M, ...) M(4, __VA_ARGS__) M(6, __VA_ARGS__) M(8, __VA_ARGS__)
 
 typedef __m512 simd_f;
 typedef __m512i simd_i;

@@ -6,4 +6,5 @@ void kern_neon_fill(kern *k)
     mulf_neon_fill(k);
     vec_neon_fill(k);
     attn_neon_fill(k);
+    back_neon_fill(k);
 }

@@ -8,5 +8,6 @@ void mul_neon_fill(kern *k);
 void mulf_neon_fill(kern *k);
 void vec_neon_fill(kern *k);
 void attn_neon_fill(kern *k);
+void back_neon_fill(kern *k);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 
-enum { SIMD_PAIR_NT = 6, SIMD_LANES = 4, SIMD_NT = 8 };
+enum { SIMD_PAIR_NT = 6, SIMD_LANES = 4, SIMD_NT = 8, SIMD_FEW = 8 };
 #define SIMD_DOT16 0
 /* sdot takes signed bytes on both sides: panels hold the codes themselves. */
 #define SIMD_CODE(code, offset) \
@@ -17,6 +17,7 @@ enum { SIMD_PAIR_NT = 6, SIMD_LANES = 4, SIMD_NT = 8 };
 #define SIMD_EACH_NT(M, ...) \
     M(1, __VA_ARGS__) M(2, __VA_ARGS__) M(3, __VA_ARGS__) M(4, __VA_ARGS__) M(5, __VA_ARGS__) M(6, __VA_ARGS__) M(7, __VA_ARGS__) \
     M(8, __VA_ARGS__)
+#define SIMD_EACH_FEW(M, ...) M(4, __VA_ARGS__) M(6, __VA_ARGS__) M(8, __VA_ARGS__)
 
 typedef float32x4_t simd_f;
 typedef int32x4_t simd_i;

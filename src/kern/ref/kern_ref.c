@@ -5,4 +5,5 @@ void kern_ref_fill(kern *k)
     mul_ref_fill(k);
     vec_ref_fill(k);
     attn_ref_fill(k);
+    back_ref_fill(k);
 }

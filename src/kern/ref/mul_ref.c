@@ -109,9 +109,9 @@ static void mul_f32(dtype type, const void *w, size_t row_bytes, int64_t rows, i
 }
 
 #define ARGS const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes, int64_t T, float *y, \
-             int64_t y_stride, void *scratch
-#define QUANT(t) static void mul_##t(ARGS) { mul_q8(DTYPE_##t, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, scratch); }
-#define FLOAT(t) static void mul_##t(ARGS) { mul_f32(DTYPE_##t, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, scratch); }
+             int64_t y_stride, const void *next, void *scratch
+#define QUANT(t) static void mul_##t(ARGS) { (void)next; mul_q8(DTYPE_##t, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, scratch); }
+#define FLOAT(t) static void mul_##t(ARGS) { (void)next; mul_f32(DTYPE_##t, w, row_bytes, rows, cols, x, x_bytes, T, y, y_stride, scratch); }
 KERN_QUANT_TYPES(QUANT)
 KERN_FLOAT_TYPES(FLOAT)
 
@@ -123,8 +123,8 @@ void mul_ref_fill(kern *k)
     k->pack[KERN_ACT_Q8] = mul_ref_pack_q8;
     k->scratch_bytes = mul_ref_scratch_bytes;
     k->mul_exact = mul_ref_exact;
-#define SET_QUANT(t) k->fast[DTYPE_##t] = (kern_mul){KERN_ACT_Q8, mul_##t}; k->family[DTYPE_##t] = "ref";
-#define SET_FLOAT(t) k->fast[DTYPE_##t] = (kern_mul){KERN_ACT_F32, mul_##t}; k->family[DTYPE_##t] = "ref";
+#define SET_QUANT(t) k->fast[DTYPE_##t] = (kern_mul){.act = KERN_ACT_Q8, .mul = mul_##t}; k->family[DTYPE_##t] = "ref";
+#define SET_FLOAT(t) k->fast[DTYPE_##t] = (kern_mul){.act = KERN_ACT_F32, .mul = mul_##t}; k->family[DTYPE_##t] = "ref";
     KERN_QUANT_TYPES(SET_QUANT)
     KERN_FLOAT_TYPES(SET_FLOAT)
 }

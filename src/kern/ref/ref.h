@@ -7,6 +7,7 @@
 void mul_ref_fill(kern *k);
 void vec_ref_fill(kern *k);
 void attn_ref_fill(kern *k);
+void back_ref_fill(kern *k);
 
 size_t mul_ref_act_bytes(kern_act act, int64_t n);
 size_t mul_ref_scratch_bytes(int64_t cols);
