@@ -280,8 +280,8 @@ install: all $(B)/public/libfacet.a ## program, library, header and bundled mode
 	install -m 644 $(B)/public/libfacet.a $(DESTDIR)$(PREFIX)/lib/libfacet.a
 	install -m 644 include/facet.h $(DESTDIR)$(PREFIX)/include/facet.h
 	$(if $(BUNDLED),install -m 644 $(BUNDLED) $(DESTDIR)$(PREFIX)/share/facet/)
-	printf '%s\n' 'Name: facet' 'Description: Gemma 4 inference' 'Version: $(shell sed -n 's,^.define FACET_VERSION "\(.*\)",\1,p' include/facet.h)' 'Requires.private: jansson' \
-	    'Cflags: -I$(PREFIX)/include' 'Libs: -L$(PREFIX)/lib -lfacet $(PACKLIBS) -ljansson -lm -pthread' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/facet.pc
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: facet' 'Description: Gemma 4 inference' 'Version: $(shell sed -n 's,^.define FACET_VERSION "\(.*\)",\1,p' include/facet.h)' 'Requires.private: jansson' \
+	    'Cflags: -I$${prefix}/include' 'Libs: -L$${prefix}/lib -lfacet $(PACKLIBS) -ljansson -lm -pthread' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/facet.pc
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/facet lib/libfacet.a lib/pkgconfig/facet.pc include/facet.h $(if $(BUNDLED),share/facet/$(notdir $(BUNDLED))))
 
