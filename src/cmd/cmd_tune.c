@@ -14,7 +14,7 @@
 
 /* Options that are settings of the recipe, under its names with dashes. */
 static const char *const settings[] = {
-    "preset", "targets", "only", "init-from", "rank", "alpha", "expert-rank", "expert-alpha", "rslora", "first-layer", "last-layer", "lr", "lr-attention", "lr-dense",
+    "method", "preference", "beta", "sft-weight", "preset", "targets", "only", "init-from", "rank", "alpha", "expert-rank", "expert-alpha", "rslora", "first-layer", "last-layer", "lr", "lr-attention", "lr-dense",
     "lr-experts", "lr-router", "lr-ple", "schedule", "warmup", "optimizer", "decay", "clip", "epochs", "steps", "stop-after", "batch", "rows", "max-length", "seed", "thinking",
     "thoughts-are-context", "chat-strings", "bad-rows", "held-out", "eval-every", "patience", "save-every", "spike", "adapter-class", "exact", "threads", "isa",
 };
@@ -81,8 +81,6 @@ static status check(args *a, err *e)
         return args_mistake(a, e, "--init-from has the set of what is trained, its ranks and alphas\nleave out --preset, --targets, --rank and --alpha");
     if (args_given(a, "targets") && args_given(a, "preset")) return args_mistake(a, e, "--targets and --preset exclude each other");
     if (!args_text(a, "output") && !args_flag(a, "dry-run")) return args_mistake(a, e, "nothing says where the adapter is to go\n-o DIR is its folder; --dry-run only tells what would be done");
-    if (args_text(a, "method") && strcmp(args_text(a, "method"), "sft") != 0)
-        return err_set(e, E_UNSUPPORTED, "cannot train with the method \"%s\"\nthis version has sft only: examples are imitated, not compared\nGive the chosen answers as examples.", args_text(a, "method"));
     if (args_bytes(a, "memory"))
         return err_set(e, E_UNSUPPORTED, "cannot hold to --memory\nthis version does not stream weights, activations or adapters from disk\nLeave it out; --dry-run tells what a run takes.");
     return OK;
@@ -188,7 +186,10 @@ static const opt options[] = {
     { "patience", 0, OPT_INT, .argument = "N", .unset = "0: go on", .min = 0, .max = 1e9, .group = "Run", .help = "Finish after so many measurements in a row that were not better." },
     { "spike", 0, OPT_REAL, .argument = "X", .unset = "3", .min = 0, .max = 1e9, .group = "Run", .help = "Stop when a loss is X times the usual one, and 2 above it; 0: never." },
     { "memory", 0, OPT_BYTES, .argument = "SIZE", .group = "Run", .help = "Not in this version: refused." },
-    { "method", 0, OPT_CHOICE, .argument = "sft|dpo|orpo", .unset = "sft", .group = "Run", .help = "Only sft in this version." },
+    { "method", 0, OPT_CHOICE, .argument = "sft|dpo|orpo", .unset = "sft", .group = "Method", .help = "Imitate answers, or prefer chosen ones to rejected ones: measured against the model as it was, or (orpo) by itself." },
+    { "preference", 0, OPT_CHOICE, .argument = "sigmoid|hinge|ipo", .unset = "sigmoid", .group = "Method", .help = "The loss of a pair in dpo." },
+    { "beta", 0, OPT_REAL, .argument = "X", .unset = "0.1", .min = 1e-6, .max = 1e6, .group = "Method", .help = "How far dpo stays from the model as it was; the weight of the odds in orpo." },
+    { "sft-weight", 0, OPT_REAL, .argument = "X", .unset = "0", .min = 0, .max = 1e6, .group = "Method", .help = "Imitate the chosen answers besides, with this weight, in dpo." },
     { "preset", 0, OPT_CHOICE, .argument = "dense|experts-hot|experts-all|router|layered", .unset = "dense", .group = "What is trained",
       .help = "Attention and the dense MLP; with all experts or the router besides. The other two are not in this version." },
     { "only", 0, OPT_FLAG, .group = "What is trained", .help = "Leave attention and the dense MLP out of a preset." },
@@ -201,7 +202,7 @@ static const opt options[] = {
     { "rslora", 0, OPT_FLAG, .group = "What is trained", .help = "The factor is alpha / sqrt(rank)." },
     { "first-layer", 0, OPT_INT, .argument = "N", .unset = "0", .min = 0, .max = 511, .group = "What is trained", .help = "The first layer that is trained." },
     { "last-layer", 0, OPT_INT, .argument = "N", .unset = "the last one", .min = -1, .max = 511, .group = "What is trained", .help = "The last layer that is trained." },
-    { "lr", 0, OPT_REAL, .argument = "X", .unset = "0.0002", .min = 0, .max = 10, .group = "Optimizer", .help = "The highest rate." },
+    { "lr", 0, OPT_REAL, .argument = "X", .unset = "0.0002; 0.00001 for dpo and orpo", .min = 0, .max = 10, .group = "Optimizer", .help = "The highest rate." },
     { "lr-attention", 0, OPT_REAL, .argument = "X", .unset = "--lr", .min = 0, .max = 10, .group = "Optimizer", .help = "Of attention." },
     { "lr-dense", 0, OPT_REAL, .argument = "X", .unset = "--lr", .min = 0, .max = 10, .group = "Optimizer", .help = "Of the dense MLP." },
     { "lr-experts", 0, OPT_REAL, .argument = "X", .unset = "--lr", .min = 0, .max = 10, .group = "Optimizer", .help = "Of experts." },
@@ -225,4 +226,5 @@ const cmd cmd_tune = {
                "The folder gets the adapter as PEFT has it, a log with a line for every step, the recipe that was used, and a report that proves what was trained.",
     .examples = { { "facet tune -m e2b -d chats.jsonl -o my-adapter", "one epoch with the defaults" },
                   { "facet tune -m 26b -d chats.jsonl --preset experts-all --dry-run", "what it would take to train the experts too" },
+                  { "facet tune -m e2b -d pairs.jsonl --method dpo -o preferred", "prefer the chosen answer of each pair" },
                   { "facet run -m e2b --adapter my-adapter \"What is new?\"", "use it" } } };

@@ -219,8 +219,8 @@ typedef struct dev_table {
     void (*add)(dev *d, float a, const float *x, int64_t n, float *y);                         /* y += a x */
     void (*scale)(dev *d, float a, const float *w, int64_t T, int64_t n, float *y);            /* y_t *= w[t], or a where w is NULL: 0 clears, whatever y is */
     void (*dot)(dev *d, const float *a, const float *b, int64_t T, int64_t n, float *out);     /* out[t] = a_t . b_t, sum in f64 */
-    /* z [T, V] softcapped logits (cap 0: plain) become the gradient of factor * sum of losses by the raw logits; factor 0: left alone */
-    void (*loss)(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, float factor, dev_loss *out);
+    /* z [T, V] softcapped logits (cap 0: plain) become the gradient of the sum of factors[t] * loss of row t by the raw logits; NULL: left alone */
+    void (*loss)(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, const float *factors, dev_loss *out);
 } dev_table;
 
 struct dev { const dev_table *op; };

@@ -218,7 +218,8 @@ typedef struct loss_job {
     float *z;
     const int32_t *labels;
     int64_t V;
-    float cap, factor;
+    float cap;
+    const float *factors;
     dev_loss *out;
 } loss_job;
 
@@ -238,14 +239,14 @@ static void loss_row(void *ctx, int64_t t, int worker)
     }
     double lse = log((double)sum);
     j->out[t] = (dev_loss){ .loss = lse - ((double)z[label] - (double)top), .entropy = lse - mean * (double)inv, .right = best == label };
-    float at_label = (p[label] * inv - 1) * (1 - z[label] * z[label] * bend) * j->factor;
-    if (j->factor == 0) return;
-    for (int64_t i = 0; i < j->V; i++) z[i] = p[i] * inv * (1 - z[i] * z[i] * bend) * j->factor;
+    if (!j->factors) return;
+    float factor = j->factors[t], at_label = (p[label] * inv - 1) * (1 - z[label] * z[label] * bend) * factor;
+    for (int64_t i = 0; i < j->V; i++) z[i] = p[i] * inv * (1 - z[i] * z[i] * bend) * factor;
     z[label] = at_label;
 }
 
-void dev_cpu_back_loss(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, float factor, dev_loss *out)
+void dev_cpu_back_loss(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, const float *factors, dev_loss *out)
 {
-    loss_job j = { .d = (dev_cpu *)d, .z = z, .labels = labels, .V = V, .cap = cap, .factor = factor, .out = out };
+    loss_job j = { .d = (dev_cpu *)d, .z = z, .labels = labels, .V = V, .cap = cap, .factors = factors, .out = out };
     dev_cpu_each(j.d, T, 16 * T * V, loss_row, &j);
 }

@@ -79,7 +79,7 @@ void dev_cpu_back_scatter_add(dev *d, const float *x, const int32_t *rows, const
 void dev_cpu_back_add(dev *d, float a, const float *x, int64_t n, float *y);
 void dev_cpu_back_scale(dev *d, float a, const float *w, int64_t T, int64_t n, float *y);
 void dev_cpu_back_dot(dev *d, const float *a, const float *b, int64_t T, int64_t n, float *out);
-void dev_cpu_back_loss(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, float factor, dev_loss *out);
+void dev_cpu_back_loss(dev *d, float *z, const int32_t *labels, int64_t T, int64_t V, float cap, const float *factors, dev_loss *out);
 double dev_cpu_back_dot_of(const float *a, const float *b, int64_t n);
 size_t dev_cpu_back_mul_scratch(void);                                 /* bytes of a thread */
 size_t dev_cpu_back_attention_scratch(const dev_back_work *w);

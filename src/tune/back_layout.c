@@ -52,6 +52,7 @@ static status small_layout(tune_step *s, err *e)
     TRY(arena_array(a, &s->ids, T, e));
     TRY(arena_array(a, &s->want, T, e));
     TRY(arena_array(a, &s->labels, T, e));
+    TRY(arena_array(a, &s->factors, T, e));
     TRY(arena_array(a, &s->ones, slots, e));
     TRY(arena_array(a, &s->all_rows, T, e));
     TRY(arena_array(a, &s->losses, BACK_LOSS_ROWS, e));

@@ -14,7 +14,7 @@ dev_product back_product(const tune_step *s, int32_t layer, gemma_linear which, 
     int half = 0;
     const tune_param *q = find(s, layer, which, expert, &half);
     dev_product p = { .w = weight_mat(w), .x = x, .x_stride = w->cols, .T = T, .y = y, .y_stride = w->rows, .factor = 1 };
-    if (q) {
+    if (q && !s->base) {
         p.lora = &s->lora[2 * (q - s->p->p) + half];
         p.adapter = s->ones;
     }

@@ -112,6 +112,33 @@ static status check_form(data_builder *b, const json_t *row, err *e)
     return OK;
 }
 
+static status render_all(data_builder *b, const data_talk *talks, int count, err *e)
+{
+    status st = OK;
+    for (int i = 0; i < count; i++) TRY(data_render_talk(b, &talks[i], e));
+out:
+    return st;
+}
+
+/* Both answers of a pair stand behind the same turns: what one loses for its length, the other loses too. */
+static status render_pair(data_builder *b, data_talk talks[2], err *e)
+{
+    status st = OK;
+    data_set *d = b->set;
+    mark before = mark_of(d);
+    const data_report counts = *b->report;
+    TRY(render_all(b, talks, 2, e));
+    int32_t chosen = d->docs[before.docs].turns_cut, rejected = d->docs[before.docs + 1].turns_cut;
+    if (chosen == rejected) return OK;
+    go_back(d, before);
+    d->examples[d->example_count - 1].count = 0;
+    *b->report = counts;
+    talks[0].least_cut = talks[1].least_cut = (size_t)MAX(chosen, rejected);
+    TRY(render_all(b, talks, 2, e));
+out:
+    return st;
+}
+
 static status use_row(data_builder *b, const data_row *row, err *e)
 {
     status st = OK;
@@ -125,7 +152,7 @@ static status use_row(data_builder *b, const data_row *row, err *e)
     TRY(data_shape_read(talks, &count, j, b->set->files[b->file].form, &b->set->opts, b->report, e));
     if (count == 2 && talks[0].messages)       /* both answers to one and the same prompt */
         talks[0].think = talks[1].think = data_render_thinks(&talks[0], b->set->opts.think) || data_render_thinks(&talks[1], b->set->opts.think);
-    for (int i = 0; i < count; i++) TRY(data_render_talk(b, &talks[i], e));
+    TRY(count == 2 ? render_pair(b, talks, e) : render_all(b, talks, count, e));
 out:
     for (int i = 0; i < count; i++) data_talk_done(&talks[i]);
     json_decref(j);

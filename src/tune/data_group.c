@@ -4,7 +4,8 @@
 #include "base/bits.h"
 #include "tune/data_group.h"
 
-typedef struct item { int64_t doc, at; int32_t n /* rows */; int64_t group; } item;
+/* Documents that stay together: one, or both of a pair. */
+typedef struct item { int64_t doc, count, at; int64_t n /* rows */; int64_t group; } item;
 
 void data_groups_done(data_groups *g)
 {
@@ -34,7 +35,7 @@ static status assign(item *items, int64_t n, int32_t rows_max, int64_t *groups, 
     int64_t *room = mem_array((size_t)rows_max + 1, sizeof *room, MEM_TEXT), *next = mem_array((size_t)n + 1, sizeof *next, MEM_TEXT), count = 0;
     if (!room || !next) FAIL(e, E_NOMEM, "could not pack the training data\nout of memory");
     for (int64_t i = 0; i < n; i++) {
-        int32_t left = items[i].n;
+        int64_t left = items[i].n;
         while (left < rows_max && !room[left]) left++;
         int64_t g = room[left];
         if (g) room[left] = next[g];
@@ -51,24 +52,27 @@ out:
     return st;
 }
 
-/* items in their order of coming; sorted here. */
-static status pack(data_groups *out, const data_set *d, item *items, int64_t n, int32_t rows_max, err *e)
+/* items in their order of coming, of `docs` documents in all; sorted here. */
+static status pack(data_groups *out, const data_set *d, item *items, int64_t n, int64_t docs, int32_t rows_max, err *e)
 {
     status st = OK;
     data_groups g = { 0 };
+    int64_t k = 0;
     qsort(items, (size_t)n, sizeof *items, longest_first);
     if (n && items[0].n > rows_max)
-        FAIL(e, E_ARG, "cannot pack a document of %d rows\na micro-batch has %d", items[0].n, rows_max);
+        FAIL(e, E_ARG, "cannot pack %lld rows that belong together\na micro-batch has %d", (long long)items[0].n, rows_max);
     TRY(assign(items, n, rows_max, &g.count, e));
     qsort(items, (size_t)n, sizeof *items, by_group);
-    g.docs = mem_array((size_t)n, sizeof *g.docs, MEM_TEXT);
+    g.docs = mem_array((size_t)docs, sizeof *g.docs, MEM_TEXT);
     g.first = mem_array((size_t)g.count + 1, sizeof *g.first, MEM_TEXT);
     if (!g.docs || !g.first) FAIL(e, E_NOMEM, "could not pack the training data\nout of memory");
     for (int64_t i = 0; i < n; i++) {
-        g.docs[i] = items[i].doc;
-        g.first[items[i].group] = i + 1;
+        for (int64_t doc = items[i].doc; doc < items[i].doc + items[i].count; doc++) {
+            g.docs[k++] = doc;
+            g.targets += d->docs[doc].targets;
+        }
+        g.first[items[i].group] = k;
         g.rows += items[i].n;
-        g.targets += d->docs[items[i].doc].targets;
     }
     *out = g;
     g = (data_groups){ 0 };
@@ -77,10 +81,17 @@ out:
     return st;
 }
 
+int64_t data_rows_of(const data_set *d, int64_t doc, int64_t count)
+{
+    int64_t n = 0;
+    for (int64_t i = doc; i < doc + count; i++) n += d->docs[i].n - 1;
+    return n;
+}
+
 static status collect(data_groups *out, const data_set *d, const int64_t *examples, int64_t n, bool held_out, int32_t rows_max, err *e)
 {
     status st = OK;
-    int64_t count = 0, k = 0;
+    int64_t count = 0, k = 0, docs = 0;
     for (int64_t i = 0; i < n; i++)
         if (examples || d->examples[i].held_out == held_out) count += d->examples[examples ? examples[i] : i].count;
     item *items = mem_array((size_t)count, sizeof *items, MEM_TEXT);
@@ -88,9 +99,12 @@ static status collect(data_groups *out, const data_set *d, const int64_t *exampl
     for (int64_t i = 0; i < n; i++) {
         const data_example *x = &d->examples[examples ? examples[i] : i];
         if (!examples && x->held_out != held_out) continue;
-        for (int64_t doc = x->first; doc < x->first + x->count; doc++, k++) items[k] = (item){ .doc = doc, .at = k, .n = d->docs[doc].n - 1 };
+        docs += x->count;
+        int64_t together = d->opts.pairs ? x->count : 1;
+        for (int64_t doc = x->first; doc < x->first + x->count; doc += together, k++)
+            items[k] = (item){ .doc = doc, .count = together, .at = k, .n = data_rows_of(d, doc, together) };
     }
-    TRY(pack(out, d, items, count, rows_max, e));
+    TRY(pack(out, d, items, k, docs, rows_max, e));
 out:
     mem_free(items);
     return st;

@@ -44,6 +44,7 @@ typedef struct data_talk {
     data_side side;
     json_t *messages, *tools;      /* owned; tools may be NULL */
     bool last_only;                /* only the last message is trained */
+    size_t least_cut;              /* turns that are left out from the start, at least */
     int think;                     /* -1: the row does not say */
     bool preserve_thinking;
     json_t *before, *text;         /* owned; a text (then messages is NULL), and what stands before it and is not trained, or NULL */

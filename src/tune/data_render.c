@@ -243,7 +243,7 @@ out:
 static status take_turns_back(render *r, size_t j, err *e)
 {
     status st = OK;
-    while (r->drop && fits(r, r->b->set->opts.max_length)) {
+    while (r->drop > r->t->least_cut && fits(r, r->b->set->opts.max_length)) {
         TRY(make_prompt(r, j, r->drop - 1, e));
         if (fits(r, r->b->set->opts.max_length)) continue;
         TRY(make_prompt(r, j, r->drop + 1, e));
@@ -270,7 +270,7 @@ out:
 static status render_messages(data_builder *b, const data_talk *t, err *e)
 {
     status st = OK;
-    render r = { .b = b, .t = t };
+    render r = { .b = b, .t = t, .drop = t->least_cut };
     bool any = false;
     r.o = (chat_opts){ .variant = b->set->opts.variant, .think = data_render_thinks(t, b->set->opts.think), .preserve_thinking = t->preserve_thinking };
     TRY(begin(&r, e));

@@ -15,6 +15,10 @@ enum { FILE_MAX_BYTES = 1 << 20 };
 const recipe_key recipe_keys[] = {
     { "model", RECIPE_TEXT, AT(model), .free = true },
     { "data", RECIPE_TEXTS, AT(data), .free = true },       /* what is in it is compared */
+    { "method", RECIPE_CHOICE, AT(method), .choices = "sft|dpo|orpo", .text = "sft" },
+    { "preference", RECIPE_CHOICE, AT(preference), .choices = "sigmoid|hinge|ipo", .text = "sigmoid" },
+    { "beta", RECIPE_REAL, AT(beta), .fallback = 0.1, .min = 1e-6, .max = 1e6 },
+    { "sft_weight", RECIPE_REAL, AT(sft_weight), .min = 0, .max = 1e6 },
     { "preset", RECIPE_CHOICE, AT(preset), .choices = "dense|experts-hot|experts-all|router|layered", .text = "dense" },
     { "targets", RECIPE_TEXT, AT(targets), .choices = NULL },
     { "only", RECIPE_BOOL, AT(only), .choices = NULL },
@@ -26,7 +30,7 @@ const recipe_key recipe_keys[] = {
     { "rslora", RECIPE_BOOL, AT(rslora), .choices = NULL },
     { "first_layer", RECIPE_INT, AT(first_layer), .min = 0, .max = 511 },
     { "last_layer", RECIPE_INT, AT(last_layer), .fallback = -1, .min = -1, .max = 511 },
-    { "lr", RECIPE_REAL, AT(lr), .fallback = 2e-4, .min = 0, .max = 10 },
+    { "lr", RECIPE_REAL, AT(lr), .fallback = -1, .min = -1, .max = 10 },
     { "lr_attention", RECIPE_REAL, AT(lr_attention), .fallback = -1, .min = -1, .max = 10 },
     { "lr_dense", RECIPE_REAL, AT(lr_dense), .fallback = -1, .min = -1, .max = 10 },
     { "lr_experts", RECIPE_REAL, AT(lr_experts), .fallback = -1, .min = -1, .max = 10 },

@@ -47,6 +47,12 @@ void   tune_step_free(tune_step *s);            /* NULL is fine */
  * change nothing.  E_ARG: a token, position or label that cannot be; E_CANCELLED: interrupted (gradients are then incomplete). */
 status tune_step_add(tune_step *s, const tune_row *rows, int32_t T, int64_t targets, tune_sums *sums, err *e);
 
+/* The same in two steps, for losses of whole sequences.  Log-probabilities of the labels (natural logarithm) in the order of their rows,
+ * logp [as many]; base: as the model is without the set.  *sums is added to, or NULL. */
+status tune_step_log_probs(tune_step *s, const tune_row *rows, int32_t T, bool base, double *logp, tune_sums *sums, err *e);
+/* Straight after tune_step_log_probs without base: the gradient of -(sum of factors[i] * logp[i]) is ADDED to p->grads. */
+status tune_step_back(tune_step *s, const float *factors, err *e);
+
 /* The forward pass's context; the set's adapter has id 1 in it.  For taps, interruption, and logits of other rows. */
 gemma_ctx *tune_step_context(tune_step *s);
 /* [E] rows that chose each expert of a layer, over all backward passes since the start; NULL without experts. */

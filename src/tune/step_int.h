@@ -70,6 +70,8 @@ struct tune_step {
     int32_t *ids;                            /* [T] tokens */
     int32_t *want, *labels;                  /* [kept.T] rows with a label, and it */
     int32_t *ones, *all_rows;                /* 1, 1, ...; 0, 1, 2, ... */
+    float *factors;                          /* [kept.T] of the losses, in the gradient */
+    bool base;                               /* the pass leaves the set out */
     dev_loss *losses;                        /* [BACK_LOSS_ROWS] */
     back_rows all, kept;
     back_bufs b;
@@ -101,7 +103,8 @@ status back_ple_prepare(tune_step *s, err *e);
 void   back_ple_run(tune_step *s, int32_t layer, const layer_weights *w);
 void   back_ple(tune_step *s, int32_t layer, const layer_weights *w);
 void   back_ple_finish(tune_step *s);
-status back_head(tune_step *s, int64_t targets, tune_sums *sums, err *e);
+/* factors [kept.T], or NULL for no gradient; logp [kept.T] or NULL. */
+status back_head(tune_step *s, const float *factors, double *logp, tune_sums *sums, err *e);
 status back_decoder(tune_step *s, err *e);
 
 /* back_layout.c: all buffers, measured or taken. */

@@ -96,6 +96,7 @@ static void choose_rates(tune *t)
 {
     const double own[TUNE_GROUP_COUNT] = { [TUNE_ATTENTION] = t->r.lr_attention, [TUNE_DENSE] = t->r.lr_dense, [TUNE_EXPERTS] = t->r.lr_experts,
                                            [TUNE_ROUTER] = t->r.lr_router, [TUNE_PLE] = t->r.lr_ple, [TUNE_HEAD] = -1 };
+    if (t->r.lr < 0) t->r.lr = t->pairs ? 1e-5 : 2e-4;
     for (int g = 0; g < TUNE_GROUP_COUNT; g++) t->rates[g] = own[g] >= 0 ? own[g] : t->r.lr;
 }
 
@@ -139,7 +140,7 @@ static status load_data(tune *t, err *e)
     size_t count = json_array_size(t->r.data), made = 0;
     data_source *s = mem_array(count, sizeof *s, MEM_TEXT);
     const data_opts o = { .variant = t->text.variant, .think = strcmp(t->r.thinking, "off") == 0 ? DATA_THINK_OFF : strcmp(t->r.thinking, "on") == 0 ? DATA_THINK_ON : DATA_THINK_AUTO,
-                          .thoughts_are_context = t->r.thoughts_are_context, .strings_are_chat = t->r.chat_strings, .max_length = (int32_t)t->r.max_length,
+                          .thoughts_are_context = t->r.thoughts_are_context, .pairs = t->pairs, .strings_are_chat = t->r.chat_strings, .max_length = (int32_t)t->r.max_length,
                           .bad_max = t->r.bad_rows, .held_out = t->dump_grads ? 0 : t->r.held_out, .seed = (uint64_t)t->r.seed };
     if (!s) FAIL(e, E_NOMEM, "could not read the data\nout of memory");
     if (!count) FAIL(e, E_ARG, "cannot train without data\nno file was named\nName one with -d FILE.");
@@ -161,12 +162,24 @@ static void choose_steps(tune *t)
     t->save_every = t->r.save_every ? t->r.save_every : MAX((int64_t)1, t->steps / 10);
 }
 
+/* Of what must be computed at once: a document, or a pair. */
+static int64_t longest_rows(const tune *t)
+{
+    int64_t longest = 1;
+    for (int64_t i = 0; i < t->data->example_count; i++) {
+        const data_example *x = &t->data->examples[i];
+        for (int64_t k = 0, together = t->pairs ? x->count : 1; k < x->count; k += together)
+            longest = MAX(longest, data_rows_of(t->data, x->first + k, together));
+    }
+    return longest;
+}
+
 static status make_step(tune *t, err *e)
 {
     status st = OK;
     uint32_t isa = 0;
     if (t->r.isa) TRY(cpu_isa_parse(t->r.isa, &isa, e));
-    int64_t longest = MAX(t->data->report.longest, (int64_t)1), wanted = t->r.rows ? t->r.rows : MIN(t->r.max_length, longest * t->r.batch);
+    int64_t longest = longest_rows(t), wanted = t->r.rows ? t->r.rows : MIN((t->pairs ? 2 : 1) * t->r.max_length, longest * t->r.batch);
     t->rows_max = (int32_t)MAX(wanted, longest);
     tune_step_opts o = { .threads = (int)t->r.threads, .isa = isa, .exact = t->r.exact, .rows_max = t->rows_max };
     TRY(tune_step_new(NULL, t->m, t->params, &o, &t->step_bytes, e));
@@ -191,11 +204,24 @@ static status copy_text(char **out, const char *s, err *e)
     return *out ? OK : err_set(e, E_NOMEM, "could not start a run\nout of memory");
 }
 
+static status choose_method(tune *t, err *e)
+{
+    const recipe_values *r = &t->r;
+    bool orpo = strcmp(r->method, "orpo") == 0, dpo = strcmp(r->method, "dpo") == 0;
+    t->pairs = orpo || dpo;
+    t->prefer = (prefer_opts){ .beta = r->beta, .sft = r->sft_weight };
+    t->prefer.kind = orpo ? PREFER_ORPO : strcmp(r->preference, "hinge") == 0 ? PREFER_HINGE : strcmp(r->preference, "ipo") == 0 ? PREFER_IPO : PREFER_SIGMOID;
+    if (!dpo && (r->sft_weight > 0 || strcmp(r->preference, "sigmoid") != 0))
+        return err_set(e, E_ARG, "cannot use \"%s\" with the method %s\nit belongs to dpo\nLeave it out, or choose the method dpo.", r->sft_weight > 0 ? "sft_weight" : "preference", r->method);
+    return OK;
+}
+
 static status open_all(tune *t, err *e)
 {
     status st = OK;
     if (!t->r.model) FAIL(e, E_ARG, "cannot train without a model\nno model was named\nName one with -m FILE.");
     if (t->out) TRY(dir_make(t->out, e));
+    TRY(choose_method(t, e));
     TRY(gemma_open(&t->m, t->r.model, e));
     TRY(text_model_open(&t->text, t->r.model, e));
     t->adapter_class = strcmp(t->r.adapter_class, "text") == 0 ? LORA_CLASS_TEXT : strcmp(t->r.adapter_class, "multimodal") == 0 ? LORA_CLASS_MULTIMODAL : LORA_CLASS_BASE;
@@ -204,6 +230,7 @@ static status open_all(tune *t, err *e)
     TRY(load_data(t, e));
     choose_steps(t);
     TRY(make_step(t, e));
+    TRY(tune_pairs_open(t, e));
 out:
     return st;
 }
@@ -230,6 +257,7 @@ void tune_close(tune *t)
 {
     if (!t) return;
     tune_step_free(t->step);
+    tune_pairs_close(t);
     optim_free(t->optim);
     tune_params_free(t->params);
     data_groups_done(&t->held_out);
@@ -257,6 +285,7 @@ status tune_run(tune *t, tune_event_fn fn, void *user, tune_end *end, err *e)
     char why[400] = "";
     if (!t->out) FAIL(e, E_ARG, "cannot train into no folder\nName one with -o DIR.");
     TRY(tune_report_hash(t, &t->before, NULL, e));
+    TRY(tune_pairs_reference(t, e));
     TRY(t->where.resume ? tune_save_restore(t, e) : tune_save_empty_log(t, e));
     TRY(tune_save_recipe(t, e));
     TRY(tune_loop_run(t, fn, user, end, e));

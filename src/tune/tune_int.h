@@ -9,6 +9,7 @@
 #include "text/text_model.h"
 #include "tune/data_group.h"
 #include "tune/optim.h"
+#include "tune/prefer.h"
 #include "tune/step.h"
 #include "tune/tune.h"
 
@@ -54,8 +55,26 @@ struct tune {
     int64_t *expert_rows;                /* [L][E] of earlier parts of a resumed run, or NULL */
     tune_state s;
     double seconds;                      /* per step, of late */
+    bool pairs;                          /* DPO and ORPO */
+    prefer_opts prefer;
+    double *reference, *policy;          /* [documents] of pairs: sums of log-probabilities; a reference that nobody has asked for is NAN */
+    double *logp; float *weights;        /* [rows_max] of one micro-batch of pairs */
     atomic_bool stop;
 };
+
+/* Over the pairs of a step or of the rows held out. */
+typedef struct pair_sums {
+    int64_t count, right;                /* right: the chosen answer has the higher reward */
+    double loss, chosen, rejected;       /* of losses, of rewards */
+} pair_sums;
+
+/* tune_pairs.c */
+status tune_pairs_open(tune *t, err *e);
+void   tune_pairs_close(tune *t);
+/* The model with the adapter that it begins with is the reference; while it still is: every log-probability. */
+status tune_pairs_reference(tune *t, err *e);
+/* One micro-batch; with pairs (of the whole step) > 0 the gradient of the mean loss of a pair is added. */
+status tune_pairs_add(tune *t, const data_groups *g, int64_t group, int64_t pairs, tune_sums *tokens, pair_sums *sums, err *e);
 
 /* tune_save.c */
 status tune_save_recipe(const tune *t, err *e);
@@ -73,7 +92,6 @@ status tune_save_log(const tune *t, json_t *j, err *e);
 
 /* tune_loop.c */
 status tune_loop_run(tune *t, tune_event_fn fn, void *user, tune_end *end, err *e);
-status tune_loop_evaluate(tune *t, double *loss, err *e);
 
 /* tune_report.c */
 /* Every tensor of the model's file, and what is kept of them as f32; list: names and hashes, or NULL. */

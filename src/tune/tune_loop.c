@@ -8,8 +8,25 @@
 #include "os/clock.h"
 #include "tune/tune_int.h"
 
+/* What the documents of a step, or those held out, came to. */
+typedef struct loop_sums { tune_sums tokens; pair_sums pairs; } loop_sums;
+
+/* Of a trained token, or of a pair. */
+static double mean_loss(const loop_sums *s)
+{
+    if (s->pairs.count) return s->pairs.loss / (double)s->pairs.count;
+    return s->tokens.targets ? s->tokens.loss / (double)s->tokens.targets : 0;
+}
+
+static status add_group(tune *t, const data_groups *groups, int64_t g, bool train, loop_sums *sums, err *e)
+{
+    if (t->pairs) return tune_pairs_add(t, groups, g, train ? groups->first[groups->count] / 2 : 0, &sums->tokens, &sums->pairs, e);
+    int32_t T = data_fill(t->rows, t->data, groups, g);
+    return tune_step_add(t->step, t->rows, T, train ? groups->targets : 0, &sums->tokens, e);
+}
+
 /* Gradients of one step's documents; *groups says what they were. */
-static status gradients(tune *t, data_groups *groups, tune_sums *sums, err *e)
+static status gradients(tune *t, data_groups *groups, loop_sums *sums, err *e)
 {
     status st = OK;
     const int64_t *examples;
@@ -19,22 +36,8 @@ static status gradients(tune *t, data_groups *groups, tune_sums *sums, err *e)
     tune_params_clear(t->params);
     for (int64_t g = 0; g < groups->count && groups->targets; g++) {
         if (atomic_load(&t->stop)) FAIL(e, E_CANCELLED, "the run was stopped");
-        int32_t T = data_fill(t->rows, t->data, groups, g);
-        TRY(tune_step_add(t->step, t->rows, T, groups->targets, sums, e));
+        TRY(add_group(t, groups, g, true, sums, e));
     }
-out:
-    return st;
-}
-
-status tune_loop_evaluate(tune *t, double *loss, err *e)
-{
-    status st = OK;
-    tune_sums sums = { 0 };
-    for (int64_t g = 0; g < t->held_out.count; g++) {
-        int32_t T = data_fill(t->rows, t->data, &t->held_out, g);
-        TRY(tune_step_add(t->step, t->rows, T, 0, &sums, e));
-    }
-    *loss = sums.targets ? sums.loss / (double)sums.targets : 0;
 out:
     return st;
 }
@@ -86,22 +89,41 @@ static status check(const tune *t, const data_groups *groups, double loss, err *
 
 /* ---- one step ------------------------------------------------------------------------------------------ */
 
-static json_t *norms_json(const tune *t, const optim_norms *n)
+static json_t *norms_json(const optim_norms *n)
 {
     json_t *o = json_object();
     for (int g = 0; o && g < TUNE_GROUP_COUNT; g++)
         if (n->group[g] > 0) json_object_set_new(o, tune_group_name((tune_group)g), json_real(n->group[g]));
-    (void)t;
     return o;
 }
 
-static status log_step(const tune *t, const tune_sums *s, const optim_norms *n, double loss, double factor, double seconds, err *e)
+static status add_pairs(json_t *to, const pair_sums *p)
 {
+    double n = (double)p->count;
+    json_t *j = json_pack("{s:f, s:f, s:f, s:f}", "preferred", (double)p->right / n, "reward_chosen", p->chosen / n, "reward_rejected", p->rejected / n, "margin", (p->chosen - p->rejected) / n);
+    int failed = json_object_update(to, j);
+    json_decref(j);
+    return failed ? E_NOMEM : OK;
+}
+
+/* Takes j over. */
+static status log_line(const tune *t, json_t *j, const loop_sums *s, err *e)
+{
+    if (!j || (s->pairs.count && add_pairs(j, &s->pairs) != OK)) {
+        json_decref(j);
+        return err_set(e, E_NOMEM, "could not write the log\nout of memory");
+    }
+    return tune_save_log(t, j, e);
+}
+
+static status log_step(const tune *t, const loop_sums *sums, const optim_norms *n, double loss, double factor, double seconds, err *e)
+{
+    const tune_sums *s = &sums->tokens;
     double targets = (double)MAX(s->targets, (int64_t)1);
     json_t *j = json_pack("{s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:b, s:I, s:o, s:f}", "step", (json_int_t)t->s.step, "loss", loss, "accuracy", (double)s->right / targets,
                           "entropy", s->entropy / targets, "targets", (json_int_t)s->targets, "rate", t->r.lr * factor, "norm", n->all, "clipped", n->clipped,
-                          "idle", (json_int_t)n->idle, "norms", norms_json(t, n), "seconds", seconds);
-    return tune_save_log(t, j, e);
+                          "idle", (json_int_t)n->idle, "norms", norms_json(n), "seconds", seconds);
+    return log_line(t, j, sums, e);
 }
 
 static void tell(const tune *t, tune_event_fn fn, void *user, tune_event ev)
@@ -132,10 +154,10 @@ static status one_step(tune *t, tune_event_fn fn, void *user, err *e)
     double start = clock_seconds(), factor = optim_factor(strcmp(t->r.schedule, "cosine") == 0 ? OPTIM_COSINE : strcmp(t->r.schedule, "linear") == 0 ? OPTIM_LINEAR : OPTIM_CONSTANT,
                                                           t->s.step, t->warmup, t->steps);
     data_groups groups = { 0 };
-    tune_sums sums = { 0 };
+    loop_sums sums = { .pairs = { 0 } };
     optim_norms norms;
     TRY(gradients(t, &groups, &sums, e));
-    double loss = sums.targets ? sums.loss / (double)sums.targets : 0;
+    double loss = mean_loss(&sums);
     TRY(check(t, &groups, loss, e));
     if (t->dump_grads && !t->s.step) TRY(tune_save_grads(t, loss, e));
     apply(t, loss, &groups, factor, &norms);
@@ -154,10 +176,11 @@ out:
 static status evaluate(tune *t, tune_event_fn fn, void *user, err *e)
 {
     status st = OK;
-    double loss;
+    loop_sums sums = { .pairs = { 0 } };
     char best[4096];
     if (!t->held_out.count) return OK;
-    TRY(tune_loop_evaluate(t, &loss, e));
+    for (int64_t g = 0; g < t->held_out.count; g++) TRY(add_group(t, &t->held_out, g, false, &sums, e));
+    double loss = mean_loss(&sums);
     bool better = isfinite(loss) && (!t->s.best_step || loss < t->s.best_loss);
     t->s.worse = better ? 0 : t->s.worse + 1;
     if (better) {
@@ -166,7 +189,7 @@ static status evaluate(tune *t, tune_event_fn fn, void *user, err *e)
         snprintf(best, sizeof best, "%s/best", t->out);
         TRY(tune_save_adapter(t, best, e));
     }
-    TRY(tune_save_log(t, json_pack("{s:I, s:f, s:b}", "step", (json_int_t)t->s.step, "eval_loss", loss, "best", better), e));
+    TRY(log_line(t, json_pack("{s:I, s:f, s:b}", "step", (json_int_t)t->s.step, "eval_loss", loss, "best", better), &sums, e));
     tell(t, fn, user, (tune_event){ .kind = TUNE_EVALUATED, .loss = loss });
 out:
     return st;

@@ -140,7 +140,7 @@ static status take_rows(tune_step *s, const tune_row *rows, int32_t T, err *e)
         if (r->label < -1 || r->label >= back_config(s)->vocab)
             FAIL(e, E_ARG, "cannot train on row %d\nlabel %d is not in the vocabulary of %d", t, r->label, back_config(s)->vocab);
         if (labelled && s->kept.T == s->o.labels_max) FAIL(e, E_ARG, "cannot train on these rows\nmore than %d have a label", s->o.labels_max);
-        s->rows[t] = (gemma_row){ .pos = r->pos, .token = r->id, .doc = r->doc, .adapter = 1, .want_hidden = labelled };
+        s->rows[t] = (gemma_row){ .pos = r->pos, .token = r->id, .doc = r->doc, .adapter = !s->base, .want_hidden = labelled };
         if (!labelled) continue;
         s->want[s->kept.T] = t;
         s->labels[s->kept.T++] = r->label;
@@ -173,21 +173,61 @@ static void place_rows(tune_step *s)
     }
 }
 
+/* Rows without any label are not run. */
+static status forward(tune_step *s, const tune_row *rows, int32_t T, bool base, err *e)
+{
+    status st = OK;
+    s->base = base;
+    TRY(take_rows(s, rows, T, e));
+    if (s->kept.T == 0) return OK;
+    TRY(gemma_step_hidden(s->ctx, s->rows, T, NULL, s->b.hidden, e));
+    place_rows(s);
+out:
+    return st;
+}
+
+static void add_sums(tune_sums *to, const tune_sums *s)
+{
+    to->loss += s->loss;
+    to->entropy += s->entropy;
+    to->targets += s->targets;
+    to->right += s->right;
+}
+
 status tune_step_add(tune_step *s, const tune_row *rows, int32_t T, int64_t targets, tune_sums *sums, err *e)
 {
     status st = OK;
     tune_sums mine = { 0 };
     if (targets < 0) FAIL(e, E_ARG, "cannot train on %lld targets\na step has some, or none for evaluation", (long long)targets);
-    TRY(take_rows(s, rows, T, e));
+    TRY(forward(s, rows, T, false, e));
     if (s->kept.T == 0) return OK;
-    TRY(gemma_step_hidden(s->ctx, s->rows, T, NULL, s->b.hidden, e));
-    place_rows(s);
-    TRY(back_head(s, targets, &mine, e));
+    for (int32_t i = 0; i < s->kept.T && targets; i++) s->factors[i] = 1.0f / (float)targets;
+    TRY(back_head(s, targets ? s->factors : NULL, NULL, &mine, e));
     if (targets > 0) TRY(back_decoder(s, e));
-    sums->loss += mine.loss;
-    sums->entropy += mine.entropy;
-    sums->targets += mine.targets;
-    sums->right += mine.right;
+    add_sums(sums, &mine);
+out:
+    return st;
+}
+
+status tune_step_log_probs(tune_step *s, const tune_row *rows, int32_t T, bool base, double *logp, tune_sums *sums, err *e)
+{
+    status st = OK;
+    tune_sums mine = { 0 };
+    TRY(forward(s, rows, T, base, e));
+    if (s->kept.T) TRY(back_head(s, NULL, logp, &mine, e));
+    if (sums) add_sums(sums, &mine);
+out:
+    s->base = false;
+    return st;
+}
+
+status tune_step_back(tune_step *s, const float *factors, err *e)
+{
+    status st = OK;
+    tune_sums again = { 0 };
+    if (s->kept.T == 0) return OK;
+    TRY(back_head(s, factors, NULL, &again, e));
+    TRY(back_decoder(s, e));
 out:
     return st;
 }

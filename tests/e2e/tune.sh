@@ -67,6 +67,19 @@ cp "$TMPDIR/half/checkpoint" "$TMPDIR/whole"
 head -c 5000 "$TMPDIR/whole" >"$TMPDIR/half/checkpoint"
 refuses 1 'damaged or cut short' "half a checkpoint" "$FACET" tune -q -o "$TMPDIR/half" --resume
 
+# ---- pairs ------------------------------------------------------------------------------------------------------
+P=$TMPDIR/pairs.jsonl
+pair() { printf '{"prompt": [{"role": "user", "content": "What is the word for %s?"}], "chosen": "%s", "rejected": "%s"}\n' "$1" "$2" "$3"; }
+{ pair one lamp cloud; pair two river stone; pair three green house; } >"$P"
+prefer() { run "$FACET" tune -q -m "$T" -d "$P" --method dpo --preset experts-all --rank 4 --batch 2 --epochs 3 --lr 0.002 "$@"; }
+prefer -o "$TMPDIR/p1"
+expect 0 "pairs"
+says "$TMPDIR/p1/log.jsonl" '"margin":' "the log of pairs"
+prefer -o "$TMPDIR/p2" --stop-after 3
+run "$FACET" tune -q -o "$TMPDIR/p2" --resume --stop-after 0
+expect 0 "the second half with pairs"
+cmp -s "$TMPDIR/p1/adapter_model.safetensors" "$TMPDIR/p2/adapter_model.safetensors" && fine || wrong "the run with pairs that was stopped ends elsewhere"
+
 # ---- a plan, gradients, refusals ------------------------------------------------------------------------------
 run "$FACET" tune -m "$M" -d "$D" --dry-run
 expect 0 "a plan"
@@ -84,7 +97,7 @@ says "$TMPDIR/g2/adapter_config.json" 'model\\.(?:layers' "the text class"
 refuses 2 'exclude each other' "targets and a preset" "$FACET" tune -m "$M" -d "$D" -o "$TMPDIR/x" --targets dense --preset dense
 refuses 2 'where the adapter is to go' "no folder" "$FACET" tune -m "$M" -d "$D"
 refuses 2 '--init-from has' "a rank beside an adapter" "$FACET" tune -m "$M" -d "$D" -o "$TMPDIR/x" --init-from "$TMPDIR/t1" --rank 3
-refuses 1 'sft only' "DPO" "$FACET" tune -m "$M" -d "$D" -o "$TMPDIR/x" --method dpo
+refuses 1 'no chosen and rejected' "DPO without pairs" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --method dpo
 refuses 1 'does not stream' "a limit of memory" "$FACET" tune -m "$M" -d "$D" -o "$TMPDIR/x" --memory 4G
 refuses 1 'no such target' "a target that is none" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --targets dense,nose
 refuses 1 'no profile' "hot experts" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --preset experts-hot

@@ -33,8 +33,8 @@ static status use(const char *name, str bytes, const data_opts *o, err *e)
     TRY(data_load_memory(&d, name, bytes, vocabulary, o, e));
     TRY(data_order_new(&order, d, e));
     data_order_next(order, 100, &examples, &n);
-    TRY(data_group(&g, d, examples, n, o->max_length, e));
-    TRY(data_group_held_out(&held, d, o->max_length, e));
+    TRY(data_group(&g, d, examples, n, 2 * o->max_length, e));        /* both of a pair */
+    TRY(data_group_held_out(&held, d, 2 * o->max_length, e));
     TRY(data_show(&shown, d, 0, vocabulary, e));
 out:
     data_shown_done(&shown);

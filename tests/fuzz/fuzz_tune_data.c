@@ -38,14 +38,14 @@ static void use(const data_set *d)
     data_order *order = NULL;
     data_groups g = { 0 };
     data_shown shown = { 0 };
-    tune_row rows[LENGTH];
+    tune_row rows[2 * LENGTH];                       /* a pair */
     const int64_t *examples;
     int64_t n;
     check_docs(d);
     need(data_order_new(&order, d, NULL) == OK);
     data_order_next(order, 8, &examples, &n);
-    need(n > 0 && data_group(&g, d, examples, n, LENGTH, NULL) == OK && g.count > 0);
-    for (int64_t i = 0; i < g.count; i++) need(data_fill(rows, d, &g, i) <= LENGTH);
+    need(n > 0 && data_group(&g, d, examples, n, 2 * LENGTH, NULL) == OK && g.count > 0);
+    for (int64_t i = 0; i < g.count; i++) need(data_fill(rows, d, &g, i) <= 2 * LENGTH);
     need(data_show(&shown, d, 0, vocabulary, NULL) == OK && shown.count >= 2);
     data_shown_done(&shown);
     data_groups_done(&g);

@@ -273,6 +273,36 @@ static void pairs_share_their_prompt(void **state)
     refused("{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}", o, "only DPO and ORPO");
 }
 
+/* A rejected answer that needs the room takes the same turns from both. */
+static void pairs_lose_the_same_turns(void **state)
+{
+    (void)state;
+    data_opts o = opts_of(CHAT_EDGE);
+    buf b;
+    buf_init(&b, 1 << 20);
+    o.pairs = true;
+    o.max_length = 160;
+    for (int swap = 0; swap < 2; swap++) {
+        buf_clear(&b);
+        buf_add_str(&b, "{\"prompt\": [", NULL);
+        for (int i = 0; i < 9; i++) buf_addf(&b, NULL, "{\"role\": \"user\", \"content\": \"q%d\"},{\"role\": \"assistant\", \"content\": \"a%d\"},", i, i);
+        buf_addf(&b, NULL, "{\"role\": \"user\", \"content\": \"Q\"}], \"%s\": \"short\", \"%s\": \"%080d\"}", swap ? "rejected" : "chosen", swap ? "chosen" : "rejected", 7);
+        data_set *d = load(buf_text(&b), o);
+        assert_int_equal(d->doc_count, 2);
+        assert_int_equal(d->examples[0].count, 2);
+        assert_true(d->docs[0].turns_cut > 2);
+        assert_int_equal(d->docs[0].turns_cut, d->docs[1].turns_cut);
+        char *chosen = marked(d, 0), *rejected = marked(d, 1);
+        size_t same = (size_t)(strstr(chosen, "⟦") - chosen);
+        assert_int_equal(strstr(rejected, "⟦") - rejected, same);
+        assert_memory_equal(chosen, rejected, same);
+        mem_free(chosen);
+        mem_free(rejected);
+        data_free(d);
+    }
+    buf_done(&b);
+}
+
 static void what_would_be_lost_is_refused(void **state)
 {
     (void)state;
@@ -554,7 +584,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(calls_end_with_the_token_that_stops_them), cmocka_unit_test(calls_are_read_as_requests_are), cmocka_unit_test(a_thought_after_a_result_was_opened_by_the_prompt),
         cmocka_unit_test(results_inside_an_answer_split_it), cmocka_unit_test(answers_can_be_switched_off),
         cmocka_unit_test(thoughts_in_a_text_are_moved), cmocka_unit_test(sharegpt_and_alpaca_are_conversations),
-        cmocka_unit_test(prompts_and_texts), cmocka_unit_test(long_texts_are_cut_into_pieces), cmocka_unit_test(pairs_share_their_prompt),
+        cmocka_unit_test(prompts_and_texts), cmocka_unit_test(long_texts_are_cut_into_pieces), cmocka_unit_test(pairs_share_their_prompt), cmocka_unit_test(pairs_lose_the_same_turns),
         cmocka_unit_test(what_would_be_lost_is_refused),
         cmocka_unit_test(long_conversations_lose_turns_from_the_start), cmocka_unit_test(every_answer_stands_behind_inferences_own_prompt),
         cmocka_unit_test(official_templates_agree),

@@ -20,7 +20,7 @@ static void defaults(void **state)
     for (const recipe_key *k = recipe_keys; k->name; k++) n++;
     assert_int_equal(json_object_size(j), n);
     assert_ok(recipe_read(&v, j, &e), &e);
-    assert_true(v.rank == 16 && v.batch == 8 && v.max_length == 2048 && v.lr == 2e-4 && v.warmup == -1 && v.clip == 1 && !v.exact && !v.model && !v.targets);
+    assert_true(v.rank == 16 && v.batch == 8 && v.max_length == 2048 && v.lr == -1 && strcmp(v.method, "sft") == 0 && v.warmup == -1 && v.clip == 1 && !v.exact && !v.model && !v.targets);
     assert_string_equal(v.preset, "dense");
     assert_string_equal(v.schedule, "cosine");
     json_decref(j);
@@ -65,7 +65,7 @@ static void what_may_change(void **state)
     assert_null(recipe_differs(a, b));
     json_object_set_new(b, "lr", json_real(1));
     assert_string_equal(recipe_differs(a, b), "lr");
-    assert_string_equal(recipe_differs(NULL, b), "preset");
+    assert_string_equal(recipe_differs(NULL, b), "method");
     json_decref(a);
     json_decref(b);
 }

@@ -1,4 +1,5 @@
 /* Whole runs in one process: what makes a run a failure, and that a failed one leaves nothing behind in memory. */
+#include <math.h>
 #include <unistd.h>
 
 #include "lora/lora.h"
@@ -8,7 +9,7 @@
 #include "support/folder.h"
 #include "support/test.h"
 #include "support/tiny.h"
-#include "tune/tune.h"
+#include "tune/tune_int.h"
 
 static char dir[256];
 
@@ -26,6 +27,13 @@ static int set_up(void **state)
     for (int i = 0; i < 6; i++) {
         char row[200];
         snprintf(row, sizeof row, "{\"messages\": [{\"role\": \"user\", \"content\": \"say %d\"}, {\"role\": \"assistant\", \"content\": \"it is %d\"}]}\n", i, i * 7);
+        assert_ok(file_out_write(&f, row, strlen(row), &e), &e);
+    }
+    assert_ok(file_out_commit(&f, &e), &e);
+    assert_ok(file_out_begin(&f, in_dir("pairs.jsonl"), &e), &e);
+    for (int i = 0; i < 6; i++) {
+        char row[200];
+        snprintf(row, sizeof row, "{\"prompt\": [{\"role\": \"user\", \"content\": \"say %d\"}], \"chosen\": \"it is %d\", \"rejected\": \"it is not %d, or is it?\"}\n", i, i * 7, i);
         assert_ok(file_out_write(&f, row, strlen(row), &e), &e);
     }
     assert_ok(file_out_commit(&f, &e), &e);
@@ -154,12 +162,109 @@ static void a_run_that_breaks(void **state)
     json_decref(r);
 }
 
+static json_t *pairs_recipe(const char *more)
+{
+    json_t *r = recipe_of(more);
+    json_object_set_new(r, "data", json_pack("[s]", in_dir("pairs.jsonl")));
+    return r;
+}
+
+/* Lines of a run's log; owned. */
+static json_t *log_of(const char *name)
+{
+    json_t *list = json_array(), *j;
+    json_error_t je;
+    FILE *f = fopen(in_dir(name), "r");
+    assert_non_null(f);
+    while ((j = json_loadf(f, JSON_DISABLE_EOF_CHECK, &je))) json_array_append_new(list, j);
+    fclose(f);
+    return list;
+}
+
+static double logged(const json_t *log, size_t line, const char *key) { return json_number_value(json_object_get(json_array_get(log, line), key)); }
+
+/* It begins at ln 2 without a margin, and ends with the chosen answers ahead. */
+static void pairs_are_learned(void **state)
+{
+    (void)state;
+    err e = { 0 };
+    tune_end end;
+    json_t *r = pairs_recipe("{\"method\": \"dpo\", \"beta\": 0.5, \"lr\": 0.01, \"warmup\": 0, \"steps\": 9}");
+    assert_ok(run(r, in_dir("dpo"), &end, &e), &e);
+    json_t *log = log_of("dpo/log.jsonl");
+    assert_int_equal(json_array_size(log), 9);
+    assert_true(logged(log, 0, "loss") == M_LN2);
+    assert_true(logged(log, 0, "margin") == 0 && logged(log, 0, "reward_chosen") == 0);
+    assert_true(logged(log, 8, "loss") < 0.5 && logged(log, 8, "margin") > 0.5 && logged(log, 8, "preferred") == 1);
+    json_decref(log);
+    json_decref(r);
+    r = pairs_recipe("{\"method\": \"orpo\", \"lr\": 0.01, \"warmup\": 0, \"steps\": 9}");
+    assert_ok(run(r, in_dir("orpo"), &end, &e), &e);
+    log = log_of("orpo/log.jsonl");
+    assert_true(logged(log, 8, "loss") < logged(log, 0, "loss") - 0.5);
+    json_decref(log);
+    json_decref(r);
+    r = pairs_recipe("{\"method\": \"orpo\", \"sft_weight\": 0.1}");
+    assert_fails(run(r, in_dir("none"), &end, &e), E_ARG, &e, "belongs to dpo");
+    json_decref(r);
+    r = recipe_of("{\"method\": \"dpo\"}");
+    assert_fails(run(r, in_dir("none"), &end, &e), E_FORMAT, &e, "no chosen and rejected");
+    json_decref(r);
+}
+
+/* The reference that a run computes on its way is, bit for bit, the one computed before it, and the micro-batch does not matter. */
+static void the_reference(void **state)
+{
+    (void)state;
+    err e = { 0 };
+    double *first = NULL;
+    for (int alone = 0; alone < 2; alone++) {
+        json_t *r = pairs_recipe(alone ? "{\"method\": \"dpo\", \"rows\": 1, \"batch\": 6}" : "{\"method\": \"dpo\", \"batch\": 6}");
+        const tune_where where = { .out = NULL };
+        const int64_t all[] = { 0, 1, 2, 3, 4, 5 };
+        tune *t = NULL;
+        data_groups g = { 0 };
+        tune_sums tokens = { 0 };
+        pair_sums sums = { 0 };
+        assert_ok(tune_open(&t, r, &where, &e), &e);
+        assert_ok(data_group(&g, t->data, all, 6, t->rows_max, &e), &e);
+        assert_true(alone ? g.count > 3 : g.count < 3);
+        for (int64_t i = 0; i < g.count; i++) assert_ok(tune_pairs_add(t, &g, i, 0, &tokens, &sums, &e), &e);
+        assert_int_equal(sums.count, 6);
+        assert_memory_equal(t->reference, t->policy, 12 * sizeof *t->policy);
+        if (first) assert_memory_equal(t->reference, first, 12 * sizeof *first);
+        else first = memcpy(malloc(12 * sizeof *first), t->reference, 12 * sizeof *first);
+        data_groups_done(&g);
+        tune_close(t);
+        json_decref(r);
+    }
+    free(first);
+}
+
+/* Going on from an adapter, the model with that adapter is the reference: no margin at the start. */
+static void the_reference_of_an_adapter(void **state)
+{
+    (void)state;
+    err e = { 0 };
+    tune_end end;
+    char more[600];
+    write_adapter("small", 0.02f);
+    snprintf(more, sizeof more, "{\"method\": \"dpo\", \"init_from\": \"%s\", \"lr\": 0.01}", in_dir("small"));
+    json_t *r = pairs_recipe(more);
+    assert_ok(run(r, in_dir("further"), &end, &e), &e);
+    json_t *log = log_of("further/log.jsonl");
+    assert_true(logged(log, 0, "loss") == M_LN2 && logged(log, 0, "margin") == 0);
+    assert_true(logged(log, 2, "margin") != 0);
+    json_decref(log);
+    json_decref(r);
+}
+
 static void opening_with_every_allocation_failing_once(void **state)
 {
     (void)state;
     int failed = 0;
     json_use_mem();
-    json_t *r = recipe_of("{}");
+    json_t *r = pairs_recipe("{\"method\": \"dpo\"}");
     const tune_where where = { .out = NULL };
     for (int64_t n = 0;; n += 1 + n / 8) {
         err e = { 0 };
@@ -183,7 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_target_without_gradient_fails), cmocka_unit_test(the_report),
-        cmocka_unit_test(a_run_that_breaks),
+        cmocka_unit_test(a_run_that_breaks), cmocka_unit_test(pairs_are_learned), cmocka_unit_test(the_reference), cmocka_unit_test(the_reference_of_an_adapter),
         cmocka_unit_test(opening_with_every_allocation_failing_once),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
