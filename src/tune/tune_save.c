@@ -224,6 +224,35 @@ out:
     return st;
 }
 
+/* A run that was killed may have logged steps behind its last save, which come again. */
+static status cut_log(const tune *t, err *e)
+{
+    status st = OK;
+    buf b;
+    file_out f = { .fd = -1 };
+    str rest, line;
+    char *path = file_join(t->out, "log.jsonl");
+    buf_init(&b, (size_t)1 << 30);
+    if (!path) FAIL(e, E_NOMEM, "could not go on\nout of memory");
+    if (!file_exists(path)) goto out;
+    TRY(file_read_all(&b, path, e));
+    TRY(file_out_begin(&f, path, e));
+    for (rest = (str){ b.data, b.len }; str_split(&rest, '\n', &line);) {
+        json_t *j = json_loadb(line.p, line.n, 0, NULL);
+        bool keep = j && json_integer_value(json_object_get(j, "step")) <= t->s.step;
+        json_decref(j);
+        if (!keep) break;                      /* the last line of a killed run can be half of one */
+        TRY(file_out_write(&f, line.p, line.n, e));
+        TRY(file_out_write(&f, "\n", 1, e));
+    }
+    TRY(file_out_commit(&f, e));
+out:
+    file_out_abort(&f);
+    buf_done(&b);
+    mem_free(path);
+    return st;
+}
+
 status tune_save_restore(tune *t, err *e)
 {
     status st = OK;
@@ -242,6 +271,7 @@ status tune_save_restore(tune *t, err *e)
     mem_free(t->expert_rows);
     t->expert_rows = rows;
     rows = NULL;
+    TRY(cut_log(t, e));
 out:
     mem_free(rows);
     checkpoint_close(c);

@@ -60,6 +60,14 @@ code=$?
 expect 0 "Ctrl-C"
 [ -s "$TMPDIR/long/checkpoint" ] && fine || wrong "Ctrl-C saved nothing"
 
+# killed: what was logged behind the last save is logged once
+few -o "$TMPDIR/killed" --stop-after 3
+sed -n 3p "$TMPDIR/killed/log.jsonl" | sed 's/"step":3/"step":4/' >>"$TMPDIR/killed/log.jsonl"
+printf '{"step":5,"lo' >>"$TMPDIR/killed/log.jsonl"
+run "$FACET" tune -q -o "$TMPDIR/killed" --resume --stop-after 0
+expect 0 "going on after a kill"
+same "$(sed 's/.*"step":\([0-9]*\).*/\1/' "$TMPDIR/killed/log.jsonl" | tr '\n' ' ')" "1 2 3 4 5 6 7 8 " "steps of the log"
+
 refuses 1 'another "rank"' "another rank" "$FACET" tune -q -o "$TMPDIR/half" --resume --rank 5
 row five stone >>"$D"
 refuses 1 'another data' "other data" "$FACET" tune -q -o "$TMPDIR/half" --resume --steps 8
