@@ -16,7 +16,7 @@
 static const char *const settings[] = {
     "method", "preference", "beta", "sft-weight", "preset", "targets", "only", "init-from", "rank", "alpha", "expert-rank", "expert-alpha", "rslora", "first-layer", "last-layer", "lr", "lr-attention", "lr-dense",
     "lr-experts", "lr-router", "lr-ple", "schedule", "warmup", "optimizer", "decay", "clip", "epochs", "steps", "stop-after", "batch", "rows", "max-length", "seed", "thinking",
-    "thoughts-are-context", "chat-strings", "bad-rows", "held-out", "eval-every", "patience", "save-every", "spike", "adapter-class", "exact", "threads", "isa",
+    "hot-count", "hot-share", "hot-by", "profile-tokens", "thoughts-are-context", "chat-strings", "bad-rows", "held-out", "eval-every", "patience", "save-every", "spike", "adapter-class", "exact", "threads", "isa",
 };
 
 static const recipe_key *key_of(const char *option, char name[64])
@@ -66,6 +66,7 @@ static status set_options(const args *a, json_t *recipe, err *e)
         if (args_given(a, settings[i])) TRY(set(recipe, name, value_of(a, settings[i], k->type), e));
     }
     if (args_count(a, "data")) TRY(set_data(a, recipe, e));
+    if (args_text(a, "profile-from")) TRY(set(recipe, "profile", json_string(args_text(a, "profile-from")), e));
     if (args_text(a, "model") || !json_is_string(json_object_get(recipe, "model"))) {
         TRY(setup_path(a, &path, e));
         TRY(set(recipe, "model", json_string(path), e));
@@ -80,7 +81,7 @@ static status check(args *a, err *e)
     if (args_text(a, "init-from") && (args_given(a, "preset") || args_given(a, "targets") || args_given(a, "rank") || args_given(a, "alpha")))
         return args_mistake(a, e, "--init-from has the set of what is trained, its ranks and alphas\nleave out --preset, --targets, --rank and --alpha");
     if (args_given(a, "targets") && args_given(a, "preset")) return args_mistake(a, e, "--targets and --preset exclude each other");
-    if (!args_text(a, "output") && !args_flag(a, "dry-run")) return args_mistake(a, e, "nothing says where the adapter is to go\n-o DIR is its folder; --dry-run only tells what would be done");
+    if (!args_text(a, "output") && !args_flag(a, "dry-run") && !args_flag(a, "profile")) return args_mistake(a, e, "nothing says where the adapter is to go\n-o DIR is its folder; --dry-run only tells what would be done");
     if (args_bytes(a, "memory"))
         return err_set(e, E_UNSUPPORTED, "cannot hold to --memory\nthis version does not stream weights, activations or adapters from disk\nLeave it out; --dry-run tells what a run takes.");
     return OK;
@@ -116,9 +117,13 @@ static void on_event(void *user, const tune_event *ev)
     char detail[160];
     bool quiet = *(const bool *)user;
     if (quiet) return;
-    if (ev->kind != TUNE_STEP) tty_progress_done();
+    if (ev->kind != TUNE_STEP && ev->kind != TUNE_PROFILED) tty_progress_done();
     if (ev->kind == TUNE_REMARK) fprintf(stderr, "facet: %s\n", ev->text);
     if (ev->kind == TUNE_EVALUATED) fprintf(stderr, "step %lld: loss on the rows held out %.4f\n", (long long)ev->step, ev->loss);
+    if (ev->kind == TUNE_PROFILED && tty_is(2)) {
+        snprintf(detail, sizeof detail, "%lld of %lld tokens", (long long)ev->step, (long long)ev->steps);
+        tty_progress("profiling experts", (double)ev->step / (double)ev->steps, detail);
+    }
     if (ev->kind != TUNE_STEP) return;
     snprintf(detail, sizeof detail, "step %lld of %lld, loss %.4f, rate %.2g, %.0f tokens/s, %.0f s left", (long long)ev->step, (long long)ev->steps, ev->loss, ev->rate, ev->tokens_per_s, ev->seconds_left);
     if (tty_is(2)) tty_progress("tuning", (double)ev->step / (double)ev->steps, detail);
@@ -141,6 +146,43 @@ static status run_it(args *a, tune *t, err *e)
     return st;
 }
 
+/* ---- experts ------------------------------------------------------------------------------------------------- */
+
+static status profile(args *a, json_t *recipe, buf *text, err *e)
+{
+    status st = OK;
+    tune *t = NULL;
+    bool quiet = args_flag(a, "quiet");
+    const tune_where where = { .out = args_text(a, "output"), .profile = true };
+    TRY(tune_open(&t, recipe, &where, e));
+    interrupt_call(stop, t);
+    st = tune_profile(t, on_event, &quiet, text, e);
+    interrupt_done();
+    tty_progress_done();
+out:
+    tune_close(t);
+    return st;
+}
+
+/* Hot experts need a profile: the one that the recipe names, or the folder's own, made now if it is not there. */
+static status find_profile(args *a, json_t *recipe, err *e)
+{
+    status st = OK;
+    buf text;
+    char *path = NULL;
+    buf_init(&text, 64 << 20);
+    if (strcmp(json_string_value(json_object_get(recipe, "preset")), "experts-hot") != 0 || json_is_string(json_object_get(recipe, "profile"))) goto out;
+    if (!args_text(a, "output")) FAIL(e, E_ARG, "cannot choose hot experts\nthere is no profile of them\nMake one with --profile -o DIR, and name that folder here too.");
+    path = file_join(args_text(a, "output"), "profile.json");
+    if (!path) FAIL(e, E_NOMEM, "could not choose hot experts\nout of memory");
+    if (!file_exists(path)) TRY(profile(a, recipe, &text, e));
+    TRY(set(recipe, "profile", json_string(path), e));
+out:
+    mem_free(path);
+    buf_done(&text);
+    return st;
+}
+
 static status run(args *a, err *e)
 {
     status st = OK;
@@ -151,6 +193,12 @@ static status run(args *a, err *e)
     setup_log(a);
     TRY(check(a, e));
     TRY(read_recipe(a, &recipe, e));
+    if (args_flag(a, "profile")) {
+        TRY(profile(a, recipe, &plan, e));
+        fputs(buf_text(&plan), stdout);
+        goto out;
+    }
+    TRY(find_profile(a, recipe, e));
     tune_where where = { .out = args_flag(a, "dry-run") ? NULL : args_text(a, "output"), .dump_grads = args_text(a, "dump-grads"), .resume = args_flag(a, "resume") };
     TRY(tune_open(&t, recipe, &where, e));
     if (args_flag(a, "dry-run")) {
@@ -191,7 +239,13 @@ static const opt options[] = {
     { "beta", 0, OPT_REAL, .argument = "X", .unset = "0.1", .min = 1e-6, .max = 1e6, .group = "Method", .help = "How far dpo stays from the model as it was; the weight of the odds in orpo." },
     { "sft-weight", 0, OPT_REAL, .argument = "X", .unset = "0", .min = 0, .max = 1e6, .group = "Method", .help = "Imitate the chosen answers besides, with this weight, in dpo." },
     { "preset", 0, OPT_CHOICE, .argument = "dense|experts-hot|experts-all|router|layered", .unset = "dense", .group = "What is trained",
-      .help = "Attention and the dense MLP; with all experts or the router besides. The other two are not in this version." },
+      .help = "Attention and the dense MLP; besides with the hot experts, with all of them, or with the router. layered is not in this version." },
+    { "profile", 0, OPT_FLAG, .group = "What is trained", .help = "Only show which experts the data goes to, by layer; with -o DIR it is kept there for experts-hot." },
+    { "profile-from", 0, OPT_TEXT, .argument = "FILE", .unset = "profile.json in -o DIR, made when it is not there", .group = "What is trained", .help = "The profile that experts-hot chooses by." },
+    { "profile-tokens", 0, OPT_INT, .argument = "N", .unset = "131072", .min = 1, .max = 1e12, .group = "What is trained", .help = "Tokens of the data that a profile looks at." },
+    { "hot-count", 0, OPT_INT, .argument = "N", .unset = "a quarter of them", .min = 0, .max = 65536, .group = "What is trained", .help = "So many experts of each layer are hot." },
+    { "hot-share", 0, OPT_REAL, .argument = "P", .unset = "by --hot-count", .min = 0, .max = 1, .group = "What is trained", .help = "Or as many as take this share of a layer's choices." },
+    { "hot-by", 0, OPT_CHOICE, .argument = "choices|weight", .unset = "choices", .group = "What is trained", .help = "Count how often an expert is chosen, or the weight it gets." },
     { "only", 0, OPT_FLAG, .group = "What is trained", .help = "Leave attention and the dense MLP out of a preset." },
     { "targets", 0, OPT_TEXT, .argument = "NAME,NAME,...", .unset = "by --preset", .group = "What is trained", .help = "attention, dense, experts, router, ple, or linears as q_proj, experts.down_proj." },
     { "init-from", 0, OPT_TEXT, .argument = "ADAPTER", .group = "What is trained", .help = "Go on with an adapter's set, ranks, alphas and numbers." },
@@ -226,5 +280,6 @@ const cmd cmd_tune = {
                "The folder gets the adapter as PEFT has it, a log with a line for every step, the recipe that was used, and a report that proves what was trained.",
     .examples = { { "facet tune -m e2b -d chats.jsonl -o my-adapter", "one epoch with the defaults" },
                   { "facet tune -m 26b -d chats.jsonl --preset experts-all --dry-run", "what it would take to train the experts too" },
+                  { "facet tune -m 26b -d chats.jsonl --profile -o hot", "which experts these chats go to" },
                   { "facet tune -m e2b -d pairs.jsonl --method dpo -o preferred", "prefer the chosen answer of each pair" },
                   { "facet run -m e2b --adapter my-adapter \"What is new?\"", "use it" } } };

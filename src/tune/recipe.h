@@ -23,11 +23,11 @@ extern const recipe_key recipe_keys[];     /* name NULL at the end */
 
 /* Borrowed from the JSON.  0 and -1 stand for "chosen by the program" where the docs say so. */
 typedef struct recipe_values {
-    const char *model, *method, *preference, *preset, *targets, *optimizer, *schedule, *adapter_class, *thinking, *init_from, *isa;
+    const char *model, *profile, *hot_by, *method, *preference, *preset, *targets, *optimizer, *schedule, *adapter_class, *thinking, *init_from, *isa;
     const json_t *data;        /* ["PATH", "PATH=2"] */
     bool only, rslora, exact, chat_strings, thoughts_are_context;
-    int64_t rank, expert_rank, first_layer, last_layer, epochs, steps, stop_after, batch, rows, max_length, seed, warmup, eval_every, save_every, threads, bad_rows, patience;
-    double alpha, expert_alpha, lr, lr_attention, lr_dense, lr_experts, lr_router, lr_ple, beta1, beta2, decay, clip, held_out, spike, beta, sft_weight;
+    int64_t rank, expert_rank, first_layer, last_layer, epochs, steps, stop_after, batch, rows, max_length, seed, warmup, eval_every, save_every, threads, bad_rows, patience, hot_count, profile_tokens;
+    double alpha, expert_alpha, lr, lr_attention, lr_dense, lr_experts, lr_router, lr_ple, beta1, beta2, decay, clip, held_out, spike, beta, sft_weight, hot_share;
 } recipe_values;
 
 /* *out owned: json_decref. */

@@ -54,9 +54,9 @@ static bool has(const gemma *m, gemma_linear w)
 static status preset(const tune *t, uint32_t *out, err *e)
 {
     const char *name = t->r.preset;
-    uint32_t all = t->r.only ? 0 : ATTENTION | DENSE, extra = strcmp(name, "experts-all") == 0 ? EXPERTS : strcmp(name, "router") == 0 ? BIT(GEMMA_ROUTER) : 0;
-    if (strcmp(name, "experts-hot") == 0 || strcmp(name, "layered") == 0)
-        return err_set(e, E_UNSUPPORTED, "cannot train with the preset \"%s\"\nthis version has no profile of experts and no stages yet\nUse dense, experts-all or router.", name);
+    uint32_t all = t->r.only ? 0 : ATTENTION | DENSE, extra = strncmp(name, "experts-", 8) == 0 ? EXPERTS : strcmp(name, "router") == 0 ? BIT(GEMMA_ROUTER) : 0;
+    if (strcmp(name, "layered") == 0)
+        return err_set(e, E_UNSUPPORTED, "cannot train with the preset \"%s\"\nthis version has no stages yet\nUse dense, experts-hot, experts-all or router, each with --init-from the last.", name);
     if (t->r.only && !extra) return err_set(e, E_ARG, "cannot train with \"only\" and the preset \"%s\"\nnothing would be left\nUse it with experts-all or router.", name);
     if (extra && !t->m->config.expert_count)
         return err_set(e, E_ARG, "cannot train with the preset \"%s\"\nthis model has no experts\nUse the preset dense.", name);
@@ -75,6 +75,8 @@ static status fresh_params(tune *t, err *e)
     s.expert_alpha = t->r.expert_alpha > 0 ? t->r.expert_alpha : 2.0 * s.expert_rank;
     if (t->r.targets) TRY(read_targets(t->r.targets, &s.linears, e));
     else TRY(preset(t, &s.linears, e));
+    if (!t->r.targets && strcmp(t->r.preset, "experts-hot") == 0) TRY(tune_profile_hot(t, e));
+    s.hot = t->hot;
     TRY(tune_params_new(&t->params, t->m, &s, NULL, e));
 out:
     return st;
@@ -174,22 +176,28 @@ static int64_t longest_rows(const tune *t)
     return longest;
 }
 
+status tune_rows(tune *t, err *e)
+{
+    status st = OK;
+    int64_t longest = longest_rows(t), wanted = t->r.rows ? t->r.rows : MIN((t->pairs ? 2 : 1) * t->r.max_length, longest * t->r.batch);
+    t->rows_max = (int32_t)MAX(wanted, longest);
+    t->rows = mem_array((size_t)t->rows_max, sizeof *t->rows, MEM_OTHER);
+    if (!t->rows) FAIL(e, E_NOMEM, "could not train\nout of memory");
+out:
+    return st;
+}
+
 static status make_step(tune *t, err *e)
 {
     status st = OK;
-    uint32_t isa = 0;
-    if (t->r.isa) TRY(cpu_isa_parse(t->r.isa, &isa, e));
-    int64_t longest = longest_rows(t), wanted = t->r.rows ? t->r.rows : MIN((t->pairs ? 2 : 1) * t->r.max_length, longest * t->r.batch);
-    t->rows_max = (int32_t)MAX(wanted, longest);
-    tune_step_opts o = { .threads = (int)t->r.threads, .isa = isa, .exact = t->r.exact, .rows_max = t->rows_max };
+    TRY(tune_rows(t, e));
+    tune_step_opts o = { .threads = (int)t->r.threads, .isa = t->isa, .exact = t->r.exact, .rows_max = t->rows_max };
     TRY(tune_step_new(NULL, t->m, t->params, &o, &t->step_bytes, e));
     uint64_t need = t->step_bytes.weights_owned + t->step_bytes.kv + t->step_bytes.activations + t->step_bytes.other, free_bytes = cpu_memory_available();
     if (need > free_bytes)
         FAIL(e, E_NOMEM, "could not train with %d rows at once\nit takes %.1f GiB, and %.1f GiB are free\nUse shorter documents (--max-length), fewer rows (--rows) or a lower rank.", t->rows_max,
              (double)need / (1 << 30), (double)free_bytes / (1 << 30));
     TRY(tune_step_new(&t->step, t->m, t->params, &o, NULL, e));
-    t->rows = mem_array((size_t)t->rows_max, sizeof *t->rows, MEM_OTHER);
-    if (!t->rows) FAIL(e, E_NOMEM, "could not train\nout of memory");
     TRY(data_group_held_out(&t->held_out, t->data, t->rows_max, e));
 out:
     return st;
@@ -226,8 +234,10 @@ static status open_all(tune *t, err *e)
     TRY(text_model_open(&t->text, t->r.model, e));
     t->adapter_class = strcmp(t->r.adapter_class, "text") == 0 ? LORA_CLASS_TEXT : strcmp(t->r.adapter_class, "multimodal") == 0 ? LORA_CLASS_MULTIMODAL : LORA_CLASS_BASE;
     TRY(lora_class_choose(&t->adapter_class, t->m, e));
-    TRY(make_params(t, e));
+    if (t->r.isa) TRY(cpu_isa_parse(t->r.isa, &t->isa, e));
     TRY(load_data(t, e));
+    if (t->where.profile) return OK;
+    TRY(make_params(t, e));
     choose_steps(t);
     TRY(make_step(t, e));
     TRY(tune_pairs_open(t, e));
@@ -257,6 +267,7 @@ void tune_close(tune *t)
 {
     if (!t) return;
     tune_step_free(t->step);
+    gemma_ctx_free(t->profile);
     tune_pairs_close(t);
     optim_free(t->optim);
     tune_params_free(t->params);
@@ -268,6 +279,7 @@ void tune_close(tune *t)
     json_decref(t->recipe);
     mem_free(t->rows);
     mem_free(t->expert_rows);
+    mem_free(t->hot);
     mem_free(t->out);
     mem_free(t->dump_grads);
     mem_free(t);
@@ -276,7 +288,8 @@ void tune_close(tune *t)
 void tune_stop(tune *t)
 {
     atomic_store(&t->stop, true);
-    gemma_ctx_interrupt(tune_step_context(t->step));
+    gemma_ctx *x = t->step ? tune_step_context(t->step) : t->profile;
+    if (x) gemma_ctx_interrupt(x);
 }
 
 status tune_run(tune *t, tune_event_fn fn, void *user, tune_end *end, err *e)

@@ -18,6 +18,7 @@ typedef struct tune_where {
     const char *out;           /* folder; NULL: nothing is written (only for plans) */
     const char *dump_grads;    /* folder for the first step's loss and gradients, or NULL */
     bool resume;               /* go on from out's checkpoint */
+    bool profile;              /* only for tune_profile: nothing is prepared for training */
 } tune_where;
 
 /* Opens model and data, makes parameters, optimizer and the buffers of a step.  The recipe is kept.  *out owned: tune_close.
@@ -28,7 +29,7 @@ void   tune_close(tune *t);
 /* What will be done, for people: memory by purpose, steps, tokens, rows left out, the first examples with what is trained of them. */
 status tune_plan(tune *t, buf *out, err *e);
 
-typedef enum tune_event_kind { TUNE_STEP, TUNE_EVALUATED, TUNE_SAVED, TUNE_REMARK } tune_event_kind;
+typedef enum tune_event_kind { TUNE_STEP, TUNE_EVALUATED, TUNE_SAVED, TUNE_REMARK, TUNE_PROFILED /* step, steps: tokens */ } tune_event_kind;
 typedef struct tune_event {
     tune_event_kind kind;
     int64_t step, steps;
@@ -45,6 +46,8 @@ typedef enum tune_end {
 /* E_INTERNAL and the like end it where they arose; what was trained before is saved.  A target that got no gradient in the whole run is
  * E_FORMAT after everything was written. */
 status tune_run(tune *t, tune_event_fn fn, void *user, tune_end *end, err *e);
+/* Which experts the data goes to, without training anything: a table for people, and DIR/profile.json, which the recipe's "profile" names. */
+status tune_profile(tune *t, tune_event_fn fn, void *user, buf *text, err *e);
 /* Any thread, and signal handlers: ends the run after what it is doing now. */
 void   tune_stop(tune *t);
 

@@ -55,12 +55,20 @@ struct tune {
     int64_t *expert_rows;                /* [L][E] of earlier parts of a resumed run, or NULL */
     tune_state s;
     double seconds;                      /* per step, of late */
+    uint32_t isa;
+    gemma_ctx *profile;                  /* of tune_profile alone */
+    uint8_t *hot;                        /* [L][E] experts that are trained; NULL: all */
     bool pairs;                          /* DPO and ORPO */
     prefer_opts prefer;
     double *reference, *policy;          /* [documents] of pairs: sums of log-probabilities; a reference that nobody has asked for is NAN */
     double *logp; float *weights;        /* [rows_max] of one micro-batch of pairs */
     atomic_bool stop;
 };
+
+/* tune.c: rows, rows_max. */
+status tune_rows(tune *t, err *e);
+/* tune_profile.c: the experts that are trained, by the recipe's profile. */
+status tune_profile_hot(tune *t, err *e);
 
 /* Over the pairs of a step or of the rows held out. */
 typedef struct pair_sums {
@@ -85,7 +93,7 @@ status tune_save_state(const tune *t, err *e);
 status tune_save_restore(tune *t, err *e);
 /* Rows that chose an expert, over the whole run. */
 int64_t tune_save_expert_rows(const tune *t, int32_t layer, int32_t expert);
-status tune_save_report(const tune *t, const json_t *j, err *e);
+status tune_save_json(const char *dir, const char *name, const json_t *j, err *e);
 status tune_save_empty_log(const tune *t, err *e);
 /* One line to DIR/log.jsonl; j is taken over. */
 status tune_save_log(const tune *t, json_t *j, err *e);

@@ -263,7 +263,7 @@ status tune_report_write(tune *t, char *why, size_t cap, err *e)
     TRY(frozen(t, &frozen_json, &same, e));
     if (!same && !why[0]) snprintf(why, cap, "the frozen weights are not what they were");
     if (json_object_set(r, "frozen", frozen_json) || json_object_set_new(r, "failure", why[0] ? json_string(why) : json_null())) FAIL(e, E_NOMEM, "could not write the report\nout of memory");
-    TRY(tune_save_report(t, r, e));
+    TRY(tune_save_json(t->out, "report.json", r, e));
 out:
     json_decref(frozen_json);
     json_decref(r);

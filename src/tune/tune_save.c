@@ -11,12 +11,12 @@
 #include "tune/checkpoint.h"
 #include "tune/tune_int.h"
 
-static status write_text(const tune *t, const char *name, const json_t *j, err *e)
+status tune_save_json(const char *dir, const char *name, const json_t *j, err *e)
 {
     status st = OK;
     buf b;
     file_out f = { .fd = -1 };
-    char *path = file_join(t->out, name);
+    char *path = file_join(dir, name);
     buf_init(&b, (size_t)1 << 30);
     if (!path) FAIL(e, E_NOMEM, "could not write \"%s\"\nout of memory", name);
     TRY(json_print(&b, j, JSON_INDENT(2), e));
@@ -31,8 +31,7 @@ out:
     return st;
 }
 
-status tune_save_recipe(const tune *t, err *e) { return write_text(t, "recipe.json", t->recipe, e); }
-status tune_save_report(const tune *t, const json_t *j, err *e) { return write_text(t, "report.json", j, e); }
+status tune_save_recipe(const tune *t, err *e) { return tune_save_json(t->out, "recipe.json", t->recipe, e); }
 
 status tune_save_empty_log(const tune *t, err *e)
 {

@@ -75,6 +75,22 @@ cp "$TMPDIR/half/checkpoint" "$TMPDIR/whole"
 head -c 5000 "$TMPDIR/whole" >"$TMPDIR/half/checkpoint"
 refuses 1 'damaged or cut short' "half a checkpoint" "$FACET" tune -q -o "$TMPDIR/half" --resume
 
+# ---- hot experts ---------------------------------------------------------------------------------------------------
+run "$FACET" tune -m "$M" -d "$D" --profile -o "$TMPDIR/hot"
+expect 0 "a profile"
+says "$out" 'most   share' "a profile"
+same "$(grep -c '"layer"' "$TMPDIR/hot/profile.json")" 6 "layers of a profile"
+hot() { run "$FACET" tune -q -m "$M" -d "$D" --preset experts-hot --only --hot-count 3 --batch 2 --steps 4 --lr 0.002 "$@"; }
+hot -o "$TMPDIR/hot"
+expect 0 "hot experts"
+same "$(grep -A4 '"experts.down_proj"' "$TMPDIR/hot/report.json" | grep -c '"pairs": 3')" 6 "three experts in each layer"
+hot -o "$TMPDIR/hot2" --stop-after 2
+expect 0 "hot experts of a profile made on the way"
+cmp -s "$TMPDIR/hot/profile.json" "$TMPDIR/hot2/profile.json" && fine || wrong "another profile of the same data"
+run "$FACET" tune -q -o "$TMPDIR/hot2" --resume --stop-after 0
+expect 0 "the second half with hot experts"
+cmp -s "$TMPDIR/hot/adapter_model.safetensors" "$TMPDIR/hot2/adapter_model.safetensors" && fine || wrong "the run with hot experts that was stopped ends elsewhere"
+
 # ---- pairs ------------------------------------------------------------------------------------------------------
 P=$TMPDIR/pairs.jsonl
 pair() { printf '{"prompt": [{"role": "user", "content": "What is the word for %s?"}], "chosen": "%s", "rejected": "%s"}\n' "$1" "$2" "$3"; }
@@ -108,11 +124,13 @@ refuses 2 '--init-from has' "a rank beside an adapter" "$FACET" tune -m "$M" -d 
 refuses 1 'no chosen and rejected' "DPO without pairs" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --method dpo
 refuses 1 'does not stream' "a limit of memory" "$FACET" tune -m "$M" -d "$D" -o "$TMPDIR/x" --memory 4G
 refuses 1 'no such target' "a target that is none" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --targets dense,nose
-refuses 1 'no profile' "hot experts" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --preset experts-hot
+refuses 1 'no profile' "hot experts without a profile" "$FACET" tune -q -m "$M" -d "$D" --dry-run --preset experts-hot
+refuses 1 'no stages' "layers of training" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --preset layered
 refuses 1 'no file was named' "no data" "$FACET" tune -q -m "$M" -o "$TMPDIR/x"
 echo '{"rank": 4, "rnak": 5}' >"$TMPDIR/bad.json"
 refuses 1 '"rnak"' "a misspelt setting" "$FACET" tune -q -m "$M" -d "$D" -o "$TMPDIR/x" --recipe "$TMPDIR/bad.json"
 tiny E2B
+refuses 1 'has none' "a profile of a model without experts" "$FACET" tune -q -m "$TMPDIR/E2B.gguf" -d "$D" --profile
 refuses 1 'no experts' "experts of a model without" "$FACET" tune -q -m "$TMPDIR/E2B.gguf" -d "$D" -o "$TMPDIR/x" --preset experts-all
 
 report
