@@ -88,8 +88,8 @@ ifeq ($(CONFIG),asan)
 TESTS   := $(filter-out $(call at,unit/test_model_invariance),$(TESTS))       # golden, rows and kv go the same ways
 endif
 ifneq ($(CROSS),)
-# What no instruction set changes: the server, faults, schemas, conversion; invariance takes minutes, check_mul, check_attention and model_rows compare the same bits.
-TESTS   := $(filter-out $(call at,fault/fault_door fault/fault_run fault/fault_serve% fault/fault_store unit/test_schema_suite unit/test_serve_% unit/test_run_prefix unit/test_run_store unit/test_run_turns unit/test_quant unit/test_merge fault/fault_merge fault/fault_quant unit/test_model_invariance),$(TESTS))
+# What no instruction set changes: the server, faults, schemas, conversion; whole runs of training and invariance take minutes, check_mul, check_attention and model_rows compare the same bits.
+TESTS   := $(filter-out $(call at,fault/fault_door fault/fault_run fault/fault_serve% fault/fault_store unit/test_schema_suite unit/test_serve_% unit/test_run_prefix unit/test_run_store unit/test_run_turns unit/test_quant unit/test_merge fault/fault_merge fault/fault_quant unit/test_model_invariance unit/test_tune_run),$(TESTS))
 endif
 GENS    := $(patsubst %.c,$(B)/%,$(wildcard tests/gen/mk_*.c))
 SUPPORT := $(B)/tests/support.a
