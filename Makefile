@@ -37,7 +37,7 @@ isa.avx2   := -mavx2 -mfma -mf16c
 isa.avxvnni := $(isa.avx2) -mavxvnni
 isa.avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c
 isa.bf16   := $(isa.avx512) -mavx512bf16
-isa.amx    := $(isa.avx512) -mamx-tile -mamx-int8 -mamx-bf16
+isa.amx    := $(isa.bf16) -mamx-tile -mamx-int8 -mamx-bf16
 isa.neon   := -march=armv8.2-a+dotprod+fp16
 isa.i8mm   := $(isa.neon)+i8mm
 

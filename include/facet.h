@@ -161,6 +161,8 @@ typedef struct facet_engine_opts {
     const char *isa;                 /* highest instruction set: "ref", "avx2", ...; NULL: $FACET_ISA, then all there are.
                                       * One that build or machine lacks is refused: E_UNSUPPORTED */
     bool    exact;                   /* reference arithmetic in f32 */
+    bool    invariant;               /* a token's bits do not depend on how many others share its step.  They never do but on processors
+                                      * with AMX, where 32 and more go a faster way of their own (docs/kernels.md) */
     const facet_adapter *adapters;   /* loaded at the start, [adapter_count]; borrowed until the call returns */
     size_t  adapter_count;
 } facet_engine_opts;
@@ -384,7 +386,7 @@ typedef facet_status (*facet_row_fn)(void *user, int32_t pos, const float *logit
 typedef void (*facet_tap_fn)(void *user, int32_t layer, const char *name, const float *data, int64_t T, int64_t width);
 
 typedef struct facet_logits_opts {
-    facet_engine_opts engine;        /* ctx, chunk, kv, threads, isa, exact; adapters: all of them at once, whatever their names */
+    facet_engine_opts engine;        /* ctx, chunk, kv, threads, isa, exact, invariant; adapters: all of them at once, whatever their names */
     facet_row_fn row; void *row_user;
     facet_tap_fn tap; void *tap_user;   /* NULL: none */
     int32_t greedy;                  /* then go on with this many likeliest tokens */

@@ -55,7 +55,8 @@ static void report(bench_run *r, bench_kernel k)
 typedef struct product {
     const kern *k;
     dtype type;
-    bool exact;
+    bool exact, many;
+    kern_mul_fn mul;
     int64_t rows, cols, T;
     size_t row_bytes, bytes, copies, x_bytes;
     uint8_t *w, *x;
@@ -69,7 +70,7 @@ static void run_product(void *ctx)
     for (size_t c = 0; c < p->copies; c++) {
         const uint8_t *w = p->w + c * p->bytes;
         if (p->exact) p->k->mul_exact(p->type, w, p->row_bytes, p->rows, p->cols, p->xf, p->cols, p->T, p->y, p->rows, p->scratch);
-        else kern_mul_for(&p->k->fast[p->type], p->T)(w, p->row_bytes, p->rows, p->cols, p->x, p->x_bytes, p->T, p->y, p->rows, c + 1 < p->copies ? w + p->bytes : NULL, p->scratch);
+        else p->mul(w, p->row_bytes, p->rows, p->cols, p->x, p->x_bytes, p->T, p->y, p->rows, c + 1 < p->copies ? w + p->bytes : NULL, p->scratch);
     }
 }
 
@@ -82,6 +83,15 @@ static void product_done(product *p)
     mem_free(p->scratch);
 }
 
+static void pack_many(const product *p, int parts)
+{
+    for (int64_t t = 0; t < p->T; t += KERN_MANY_GROUP) {
+        const float *x[KERN_MANY_GROUP] = {NULL};
+        for (int64_t i = t; i < MIN(t + KERN_MANY_GROUP, p->T); i++) x[i - t] = p->xf + i * p->cols;
+        p->k->pack_many(x, p->cols, parts, p->x + kern_many_slice(t, parts), p->x_bytes);
+    }
+}
+
 /* Few tokens read weights from memory: as many copies in turn as no cache holds. */
 static status product_init(product *p, bench_run *r, err *e)
 {
@@ -91,9 +101,12 @@ static status product_init(product *p, bench_run *r, err *e)
     p->row_bytes = dtype_row_bytes(p->type, p->cols);
     p->bytes = p->row_bytes * (size_t)p->rows;
     p->copies = p->T <= FEW && !p->exact ? COLD / p->bytes + 1 : 1;
-    p->x_bytes = k->act_bytes(act, p->cols);
+    int parts = k->fast[p->type].many_parts;
+    p->many = !p->exact && k->fast[p->type].many && p->T >= KERN_MANY;
+    p->mul = p->many ? k->fast[p->type].many : kern_mul_for(&k->fast[p->type], p->T);
+    p->x_bytes = p->many ? kern_many_slice(p->T, parts) : k->act_bytes(act, p->cols);
     p->w = mem_alloc(p->bytes * p->copies, MEM_OTHER);
-    p->x = mem_alloc(p->x_bytes * (size_t)p->T, MEM_OTHER);
+    p->x = mem_alloc(p->many ? kern_many_bytes(p->T, p->cols, parts) : p->x_bytes * (size_t)p->T, MEM_OTHER);
     p->y = mem_array((size_t)(p->rows * p->T), sizeof *p->y, MEM_OTHER);
     p->xf = mem_array((size_t)(p->cols * p->T), sizeof *p->xf, MEM_OTHER);
     p->scratch = mem_alloc(k->scratch_bytes(p->cols), MEM_OTHER);
@@ -101,7 +114,8 @@ static status product_init(product *p, bench_run *r, err *e)
     bench_fill_weights(p->type, p->w, p->rows * p->cols, 0.01f, &r->seed);
     for (size_t c = 1; c < p->copies; c++) memcpy(p->w + c * p->bytes, p->w, p->bytes);
     for (int64_t i = 0; i < p->cols * p->T; i++) p->xf[i] = bench_fill_gauss(&r->seed);
-    for (int64_t t = 0; t < p->T; t++) k->pack[act](p->xf + t * p->cols, p->cols, p->x + (size_t)t * p->x_bytes);
+    if (p->many) pack_many(p, parts);
+    else for (int64_t t = 0; t < p->T; t++) k->pack[act](p->xf + t * p->cols, p->cols, p->x + (size_t)t * p->x_bytes);
 out:
     return st;
 }
@@ -115,8 +129,8 @@ static status time_product(bench_run *r, dtype type, bool exact, int64_t rows, i
     bench_stats s = time_calls(r, (double)p.copies, run_product, &p);
     snprintf(what, sizeof what, "%s%s %lldx%lld", exact ? "exact " : "", dtype_of(type)->name, (long long)rows, (long long)cols);
     bench_kernel k = { .what = what, .tokens = (int32_t)T, .seconds = s, .gops = 2e-9 * (double)rows * (double)cols * (double)T / s.median };
-    bool int8 = r->k.fast[type].act == KERN_ACT_Q8 && !exact;
-    double peak = int8 ? r->limits->int8.rate : r->limits->f32.rate;
+    bool int8 = r->k.fast[type].act == KERN_ACT_Q8 && !exact && !p.many;
+    double peak = p.many ? r->limits->bf16.rate : int8 ? r->limits->int8.rate : r->limits->f32.rate;
     if (p.copies > 1) {
         k.gb_s = (double)p.bytes / s.median * 1e-9;
         k.share = k.gb_s * 1e9 / r->limits->read.rate;
@@ -124,7 +138,7 @@ static status time_product(bench_run *r, dtype type, bool exact, int64_t rows, i
     }
     if (k.gops * 1e9 / peak > k.share) {             /* the limit that is met first */
         k.share = k.gops * 1e9 / peak;
-        k.limit = int8 ? "int8" : "f32";
+        k.limit = p.many ? "bf16" : int8 ? "int8" : "f32";
     }
     report(r, k);
 out:
@@ -135,7 +149,7 @@ out:
 /* E2B's feed-forward, by tokens: one from memory, a few as in serving, a chunk of a prompt; and its way back. */
 static status time_products(bench_run *r, const kern *ref, err *e)
 {
-    static const int64_t tokens[] = { 1, 2, 3, 4, 6, 8, 12, 16, 512 };
+    static const int64_t tokens[] = { 1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 512 };
     status st = OK;
     bool exact = r->k.isa == CPU_REF;
     for (int t = 0; t < DTYPE_COUNT; t++) {

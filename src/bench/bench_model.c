@@ -308,6 +308,7 @@ static status make_ctx(run *r, err *e)
     c.threads = o->threads;
     c.isa = o->isa;
     c.exact = o->exact;
+    c.invariant = o->invariant;
     if (o->kv != DTYPE_COUNT) c.kv_type = o->kv;
     TRY(gemma_ctx_new(&r->x, r->m, &c, NULL, e));
     const gemma_ctx_opts *used = gemma_ctx_opts_used(r->x);

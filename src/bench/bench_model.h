@@ -19,7 +19,7 @@ typedef struct bench_model_opts {
     bench_list depth, batch;     /* at least one each */
     int threads;                 /* 0: one per core */
     uint32_t isa;
-    bool exact;
+    bool exact, invariant;
     dtype kv;                    /* DTYPE_COUNT: the model's default */
     int32_t chunk, ctx;          /* 0: choose */
     int rounds;                  /* samples of a test; 0: 5 */

@@ -54,7 +54,7 @@ static void on_progress(void *user, const char *what, double share)
 status cmd_bench_options(args *a, bench_model_opts *o, err *e)
 {
     status st = OK;
-    *o = (bench_model_opts){ .threads = (int)args_int(a, "threads"), .exact = args_flag(a, "exact"), .kv = kv_type(a), .chunk = (int32_t)args_int(a, "chunk"),
+    *o = (bench_model_opts){ .threads = (int)args_int(a, "threads"), .exact = args_flag(a, "exact"), .invariant = args_flag(a, "invariant"), .kv = kv_type(a), .chunk = (int32_t)args_int(a, "chunk"),
                              .ctx = (int32_t)args_int(a, "ctx"), .rounds = (int)args_int(a, "rounds"), .seconds = args_real(a, "seconds"),
                              .skip_machine = args_flag(a, "skip-machine"), .progress = args_flag(a, "quiet") ? NULL : on_progress };
     TRY(cmd_bench_isa(a, &o->isa, e));
@@ -80,6 +80,7 @@ static status check_part(args *a, size_t part, err *e)
         { "depth", true, false, false, false, false }, { "batch", true, false, false, false, false }, { "rounds", true, false, false, true, true },
         { "skip-machine", true, false, false, false, false }, { "svg", true, false, false, false, false }, { "ctx", true, false, false, false, false },
         { "kv", true, false, false, false, false }, { "chunk", true, false, false, false, false }, { "exact", true, false, false, false, false },
+        { "invariant", true, false, false, false, false },
         { "dir", false, true, false, false, false }, { "type", false, false, true, false, false }, { "threads", true, true, false, false, false },
         { "json", true, true, false, true, true }, { "seconds", true, true, true, false, true }, { "isa", true, true, true, false, false },
         { "url", false, false, false, false, true }, { "api-key", false, false, false, false, true }, { "clients", false, false, false, false, true },

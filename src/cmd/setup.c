@@ -77,7 +77,7 @@ status setup_engine(args *a, facet_engine_opts *out, err *e)
     if (isa && cpu_isa_parse(isa, &mask, &why) != OK) return args_mistake(a, e, "%s\n%s", why.what, why.why);
     *out = (facet_engine_opts){ .ctx = (int32_t)args_int(a, "ctx"), .chunk = (int32_t)args_int(a, "chunk"),
                                 .threads = (int)args_int(a, "threads"), .isa = isa, .exact = args_flag(a, "exact"),
-                                .cache = -1 };
+                                .invariant = args_flag(a, "invariant"), .cache = -1 };
     for (size_t i = 1; args_text(a, "kv") && i < COUNT_OF(kinds); i++)
         if (strcmp(args_text(a, "kv"), kinds[i]) == 0) out->kv = (facet_kv)i;
     return OK;

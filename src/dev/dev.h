@@ -88,7 +88,7 @@ typedef struct dev_attn {
 
 /* What the largest step needs of working memory, summed up by the model from its own sizes. */
 typedef struct dev_work {
-    size_t pack_bytes;           /* the largest packed input of one product (pack_bytes below, times its rows) */
+    size_t pack_bytes;           /* the largest packed input of one product (pack_bytes below) */
     int64_t cols_max, rows_max;  /* of any matrix */
     int32_t products_max;        /* in one call */
     int32_t rank_max;
@@ -159,8 +159,8 @@ typedef struct dev_table {
     void (*copy)(dev *d, void *dst, const void *src, size_t n);       /* within the device */
     void (*upload)(dev *d, void *dst, const void *src, size_t n);
     void (*download)(dev *d, void *dst, const void *src, size_t n);
-    /* Bytes of the form in which one input row of a product with this weight type is packed. */
-    size_t (*pack_bytes)(const dev *d, dtype type, int64_t cols, bool exact, bool gathered);
+    /* At most so many bytes are the packed input of a product with this weight type and T rows, or fewer. */
+    size_t (*pack_bytes)(const dev *d, dtype type, int64_t cols, int64_t T, bool exact, bool gathered);
     size_t (*work_bytes)(const dev *d, const dev_work *w);
     void (*work_set)(dev *d, const dev_work *w, void *memory);        /* work_bytes of it, 64-byte aligned, borrowed */
 
@@ -225,9 +225,16 @@ typedef struct dev_table {
 
 struct dev { const dev_table *op; };
 
-/* The CPU: kern/ and a thread pool.  threads 0: one per core; isa 0: all that the machine has; exact: f32 activations.
- * measure: no threads are started; only pack_bytes, work_bytes and threads may be called. */
-status dev_cpu_new(dev **out, int threads, uint32_t isa, bool exact, bool measure, err *e);
+typedef struct dev_cpu_opts {
+    int threads;                 /* 0: one per core */
+    uint32_t isa;                /* 0: all that the machine has */
+    bool exact;                  /* f32 activations and reference kernels */
+    bool invariant;              /* no product whose bits depend on how many rows share it (kern_mul.many) */
+    bool measure;                /* no threads are started; only pack_bytes, work_bytes and threads may be called */
+} dev_cpu_opts;
+
+/* The CPU: kern/ and a thread pool. */
+status dev_cpu_new(dev **out, const dev_cpu_opts *o, err *e);
 static inline void dev_free(dev *d) { if (d) d->op->free(d); }
 
 #endif

@@ -339,16 +339,17 @@ static const dev_table cpu_table = {
     .loss = dev_cpu_back_loss,
 };
 
-status dev_cpu_new(dev **out, int threads, uint32_t isa, bool exact, bool measure, err *e)
+status dev_cpu_new(dev **out, const dev_cpu_opts *o, err *e)
 {
     status st = OK;
     dev_cpu *d = mem_alloc(sizeof *d, MEM_OTHER);
     if (!d) FAIL(e, E_NOMEM, "could not start the CPU device\nout of memory");
     d->base.op = &cpu_table;
-    d->exact = exact;
-    d->threads = threads > 0 ? threads : cpu_cores();
-    kern_init(&d->k, exact ? CPU_REF : isa);
-    if (!measure) {
+    d->exact = o->exact;
+    d->invariant = o->invariant;
+    d->threads = o->threads > 0 ? o->threads : cpu_cores();
+    kern_init(&d->k, o->exact ? CPU_REF : o->isa);
+    if (!o->measure) {
         TRY(pool_new(&d->pool, d->threads, e));
         d->threads = pool_threads(d->pool);
     }

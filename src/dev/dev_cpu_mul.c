@@ -15,16 +15,23 @@ static bool needs_pack(kern_act act, bool gathered) { return act != KERN_ACT_F32
 
 static bool is_exact(const dev_cpu *d, const dev_product *p) { return d->exact || (p->exact && p->w.type != DTYPE_F32); }
 
+static bool is_many(const dev_cpu *d, dtype type, int64_t cols, int64_t T, bool exact)
+{
+    return !exact && !d->invariant && d->k.fast[type].many && T >= KERN_MANY && cols % 32 == 0;
+}
+
 static size_t packed_row_bytes(const dev_cpu *d, kern_act act, int64_t cols)
 {
     return align_up(d->k.act_bytes(act, cols), 64);
 }
 
-size_t dev_cpu_mul_pack_bytes(const dev *base, dtype type, int64_t cols, bool exact, bool gathered)
+size_t dev_cpu_mul_pack_bytes(const dev *base, dtype type, int64_t cols, int64_t T, bool exact, bool gathered)
 {
     const dev_cpu *d = (const dev_cpu *)base;
-    kern_act act = act_of(d, type, d->exact || (exact && type != DTYPE_F32));
-    return needs_pack(act, gathered) ? packed_row_bytes(d, act, cols) : 0;
+    bool precise = d->exact || (exact && type != DTYPE_F32);
+    kern_act act = act_of(d, type, precise);
+    size_t rows = needs_pack(act, gathered) ? packed_row_bytes(d, act, cols) * (size_t)T : 0;
+    return is_many(d, type, cols, T, precise) ? MAX(rows, kern_many_bytes(T, cols, d->k.fast[type].many_parts)) : rows;
 }
 
 static size_t kernel_scratch(const dev_cpu *d, const dev_work *w) { return align_up(d->k.scratch_bytes(MAX(w->cols_max, w->rank_max)), 64); }
@@ -51,24 +58,27 @@ static bool same_input(const dev_product *a, const dev_product *b)
     return a->x == b->x && a->x_stride == b->x_stride && a->rows == b->rows && a->T == b->T && a->w.cols == b->w.cols;
 }
 
+static int many_parts(const dev_cpu *d, const dev_cpu_run *r) { return r->many ? d->k.fast[r->p->w.type].many_parts : 0; }
+
 /* Input that an earlier run packs already, or NULL. */
 static const dev_cpu_run *packed_before(const dev_cpu *d, int32_t i)
 {
     const dev_cpu_run *r = &d->runs[i];
     for (int32_t j = i - 1; j >= 0; j--)
-        if (d->runs[j].act == r->act && same_input(d->runs[j].p, r->p)) return &d->runs[j];
+        if (d->runs[j].act == r->act && many_parts(d, &d->runs[j]) == many_parts(d, r) && same_input(d->runs[j].p, r->p)) return &d->runs[j];
     return NULL;
 }
 
-/* Where the packed input of runs[i] will be; *rows counts the rows to pack.  False when the buffer is full. */
-static bool place_input(dev_cpu *d, int32_t i, size_t *used, int64_t *rows)
+/* Where the packed input of runs[i] will be; *items counts what is to be packed.  False when the buffer is full. */
+static bool place_input(dev_cpu *d, int32_t i, size_t *used, int64_t *items)
 {
     dev_cpu_run *r = &d->runs[i];
     const dev_product *p = r->p;
     r->exact = is_exact(d, p);
     r->act = act_of(d, p->w.type, r->exact);
-    r->pack_first = *rows;
-    if (!needs_pack(r->act, p->rows != NULL)) {
+    r->many = is_many(d, p->w.type, p->w.cols, p->T, r->exact);
+    r->pack_first = *items;
+    if (!r->many && !needs_pack(r->act, p->rows != NULL)) {
         r->x = (const uint8_t *)p->x;
         r->x_bytes = (size_t)p->x_stride * sizeof(float);
         return true;
@@ -79,13 +89,25 @@ static bool place_input(dev_cpu *d, int32_t i, size_t *used, int64_t *rows)
         r->x_bytes = other->x_bytes;
         return true;
     }
-    r->x_bytes = packed_row_bytes(d, r->act, p->w.cols);
-    size_t need = r->x_bytes * (size_t)p->T;
+    int parts = many_parts(d, r);
+    r->x_bytes = r->many ? kern_many_slice(p->T, parts) : packed_row_bytes(d, r->act, p->w.cols);
+    size_t need = r->many ? kern_many_bytes(p->T, p->w.cols, parts) : r->x_bytes * (size_t)p->T;
     if (*used + need > d->work.pack_bytes) return false;
     r->x = d->pack + *used;
     *used += need;
-    *rows += p->T;
+    *items += r->many ? (p->T + KERN_MANY_GROUP - 1) / KERN_MANY_GROUP : p->T;
     return true;
+}
+
+static void pack_group(const dev_cpu *d, const dev_cpu_run *r, int64_t group)
+{
+    const dev_product *p = r->p;
+    const float *x[KERN_MANY_GROUP] = {NULL};
+    int64_t first = group * KERN_MANY_GROUP, n = MIN(p->T - first, (int64_t)KERN_MANY_GROUP);
+    int parts = many_parts(d, r);
+    for (int64_t t = 0; t < n; t++) x[t] = p->x + (p->rows ? p->rows[first + t] : first + t) * p->x_stride;
+    uint8_t *out = d->pack + (r->x - d->pack) + kern_many_slice(1, parts) * (size_t)group;
+    d->k.pack_many(x, p->w.cols, parts, out, r->x_bytes);
 }
 
 /* The last run with pack_first <= item: runs that pack nothing share the number with the next that does. */
@@ -102,6 +124,10 @@ static void pack_item(void *ctx, int64_t item, int worker)
     const dev_cpu_run *r = &j->runs[lo];
     const dev_product *p = r->p;
     int64_t t = item - r->pack_first;
+    if (r->many) {
+        pack_group(j->d, r, t);
+        return;
+    }
     uint8_t *out = j->d->pack + (r->x - j->d->pack) + (size_t)t * r->x_bytes;
     j->d->k.pack[r->act](p->x + (p->rows ? p->rows[t] : t) * p->x_stride, p->w.cols, out);
 }
@@ -142,8 +168,10 @@ static void mul_item(void *ctx, int64_t item, int worker)
     if (r->exact)
         k->mul_exact(w->type, data, w->row_bytes, rows, w->cols, (const float *)(const void *)r->x, (int64_t)(r->x_bytes / sizeof(float)), p->T,
                      p->y + row, p->y_stride, scratch);
-    else
-        kern_mul_for(&k->fast[w->type], p->T)(data, w->row_bytes, rows, w->cols, r->x, r->x_bytes, p->T, p->y + row, p->y_stride, next_weights(j, r, item), scratch);
+    else {
+        kern_mul_fn mul = r->many ? k->fast[w->type].many : kern_mul_for(&k->fast[w->type], p->T);
+        mul(data, w->row_bytes, rows, w->cols, r->x, r->x_bytes, p->T, p->y + row, p->y_stride, next_weights(j, r, item), scratch);
+    }
     float scale = w->scale * p->factor;
     if (scale == 1.0f) return;
     for (int64_t t = 0; t < p->T; t++) k->scale(scale, rows, p->y + t * p->y_stride + row);
@@ -163,6 +191,9 @@ static int64_t block_bytes(const dev_cpu *d, int32_t count)
     return MIN(MAX(bytes / (8 * d->threads), small), large);
 }
 
+/* Rows of an item of many tokens: as many as their kernel keeps sums of, so that activations are read seldom. */
+enum { MANY_ROWS = 256 };
+
 static int64_t block_rows(const dev_product *p, int64_t bytes)
 {
     int64_t step = p->T > 4 ? 64 : 16;
@@ -175,7 +206,7 @@ static void multiply(dev_cpu *d, int32_t count)
     int64_t items = 0, work = 0, bytes = block_bytes(d, count);
     for (int32_t i = 0; i < count; i++) {
         dev_cpu_run *r = &d->runs[i];
-        r->block = block_rows(r->p, bytes);
+        r->block = r->many ? MANY_ROWS : block_rows(r->p, bytes);
         r->item_first = items;
         items += (r->p->w.rows + r->block - 1) / r->block;
         work += r->p->w.rows * r->p->w.cols * r->p->T;
@@ -245,14 +276,14 @@ void dev_cpu_mul(dev *base, const dev_product *p, int32_t count)
     dev_cpu *d = (dev_cpu *)base;
     while (count > 0) {
         size_t used = 0;
-        int64_t rows = 0;
+        int64_t items = 0;
         int32_t n = 0;
         for (; n < count && n < d->work.products_max; n++) {
             d->runs[n] = (dev_cpu_run){ .p = &p[n] };
-            if (!place_input(d, n, &used, &rows)) break;
+            if (!place_input(d, n, &used, &items)) break;
         }
         mul_job job = { .d = d, .runs = d->runs, .count = n };
-        dev_cpu_each(d, rows, (int64_t)used, pack_item, &job);
+        dev_cpu_each(d, items, (int64_t)used, pack_item, &job);
         multiply(d, n);
         for (int32_t i = 0; i < n; i++) add_lora(d, &p[i]);
         p += n;

@@ -13,19 +13,20 @@ enum { DEV_QUERIES = 64 };       /* query vectors that share one pass over the k
 typedef struct dev_cpu_run {     /* a product while it runs */
     const dev_product *p;
     const uint8_t *x;            /* packed, or f32 in place */
-    size_t x_bytes;              /* from one row to the next */
+    size_t x_bytes;              /* from one row to the next; of a slice where many */
     int64_t block;               /* weight rows of one item */
     int64_t item_first;
-    int64_t pack_first;          /* number of its first row among all rows to pack */
+    int64_t pack_first;          /* number of its first row, or group of rows where many, among all to pack */
     kern_act act;
     bool exact;
+    bool many;                   /* kern_mul.many */
 } dev_cpu_run;
 
 typedef struct dev_cpu {
     dev base;
     pool *pool;
     int threads;
-    bool exact;
+    bool exact, invariant;
     kern k;
     dev_work work;
     uint8_t *pack;               /* [work.pack_bytes] */
@@ -58,7 +59,7 @@ void dev_cpu_mul(dev *d, const dev_product *p, int32_t count);
 void dev_cpu_mul_small(const dev_cpu *d, const float *w, int64_t rows, int64_t cols, const float *x, int64_t x_stride, int64_t T, float *y, int64_t y_stride,
                        void *scratch);
 size_t dev_cpu_mul_scratch(const dev_cpu *d, const dev_work *w);
-size_t dev_cpu_mul_pack_bytes(const dev *d, dtype type, int64_t cols, bool exact, bool gathered);
+size_t dev_cpu_mul_pack_bytes(const dev *d, dtype type, int64_t cols, int64_t T, bool exact, bool gathered);
 
 void dev_cpu_attention_write(dev *d, const dev_kv *kv, const dev_span *spans, const dev_attn_row *rows, int64_t T, const float *k, const float *v);
 void dev_cpu_attention(dev *d, const dev_attn *a);

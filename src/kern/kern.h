@@ -20,9 +20,22 @@
 /* The forms an activation row can take for a fast product. */
 typedef enum kern_act {
     KERN_ACT_F32,      /* n floats */
-    KERN_ACT_BF16,     /* n bf16, zero-padded to a multiple of 32 */
     KERN_ACT_Q8        /* int8 in groups of 32 with an f32 scale (kern_int.h), padded with zeros to a multiple of 256 */
 } kern_act;
+
+/* Of `many` products, which take tokens by groups, the form is bf16: in slices of KERN_MANY_COLS columns, all groups of a slice, and in
+ * them for every 32 columns and every part [16 pairs of columns][KERN_MANY_GROUP tokens][2].  Parts: the rounded number, or three,
+ * that and twice what is left, rounded: together they are the f32 number.  Columns and tokens that are missing are zeros. */
+enum { KERN_MANY_GROUP = 16, KERN_MANY_COLS = 512, KERN_MANY_PARTS = 3 };
+/* Bytes of a slice of T tokens. */
+static inline size_t kern_many_slice(int64_t T, int parts)
+{
+    return (size_t)((T + KERN_MANY_GROUP - 1) / KERN_MANY_GROUP) * KERN_MANY_GROUP * KERN_MANY_COLS * 2 * (size_t)parts;
+}
+static inline size_t kern_many_bytes(int64_t T, int64_t cols, int parts)
+{
+    return (size_t)((cols + KERN_MANY_COLS - 1) / KERN_MANY_COLS) * kern_many_slice(T, parts);
+}
 
 /* y[t * y_stride + r] = sum_c W[r][c] * x_t[c] for r in [0, rows), t in [0, T).
  * w: rows of row_bytes; x: T packed activation rows, x_bytes apart, made by pack[act] of this same table;
@@ -38,9 +51,14 @@ typedef struct kern_mul {
     kern_act act;
     kern_mul_fn mul;
     kern_mul_fn few;       /* the same results, sooner, for T <= KERN_FEW; NULL: mul is as good */
+    /* For T >= KERN_MANY, NULL: none.  x: made by pack_many, x_bytes: of a slice.  Weights too are rounded to bf16, sums are f32 in the
+     * order of columns: y[t][r] depends on its row and token alone here too, but has not the bits of mul.
+     * |y - sum w x| <= (2^-9 + cols 2^-24) sum |w| |x as packed|, without 2^-9 for types that bf16 holds. */
+    kern_mul_fn many;
+    int many_parts;        /* of its packed activations */
 } kern_mul;
 
-enum { KERN_FEW = 3 };
+enum { KERN_FEW = 3, KERN_MANY = 32 };
 
 static inline kern_mul_fn kern_mul_for(const kern_mul *m, int64_t T) { return m->few && T <= KERN_FEW ? m->few : m->mul; }
 
@@ -50,7 +68,9 @@ typedef struct kern {
     /* ---- products ---- */
     /* Bytes of one packed activation row of n elements. */
     size_t (*act_bytes)(kern_act act, int64_t n);
-    void   (*pack[3])(const float *x, int64_t n, void *out);                   /* by kern_act */
+    void   (*pack[2])(const float *x, int64_t n, void *out);                   /* by kern_act */
+    /* A group of tokens, NULL: none, to its place in the first slice. */
+    void   (*pack_many)(const float *const x[KERN_MANY_GROUP], int64_t n, int parts, void *out, size_t slice_bytes);
     kern_mul fast[DTYPE_COUNT];         /* mul NULL: type cannot be a weight.  Types without a kernel of their own
                                          * go through a generic one (decode, then multiply), same contract */
     /* x f32 [T, cols] (x_stride floats apart); otherwise as kern_mul.mul. Any weight type.  Sums: 16 partial sums in

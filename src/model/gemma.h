@@ -41,6 +41,7 @@ typedef struct gemma_ctx_opts {
     int     threads;           /* 0: one per core */
     uint32_t isa;              /* mask, 0: all that the machine has */
     bool    exact;             /* f32 activations and reference kernels */
+    bool    invariant;         /* a row's bits do not depend on how many rows share its step (kern_mul.many) */
     bool    no_cache;          /* one step is the whole of every sequence; keeps layer inputs (training) */
     bool    half_inputs;       /* with no_cache: layer inputs are kept as bf16 */
     bool    leave;             /* with no_cache: rows of which nothing is wanted leave as they do with a cache */

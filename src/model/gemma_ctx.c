@@ -82,8 +82,7 @@ static void work_add(const gemma_ctx *x, dev_work *k, const weight *w, int64_t r
     if (!weight_has(w)) return;
     k->cols_max = MAX(k->cols_max, w->cols);
     k->rows_max = MAX(k->rows_max, rows);
-    size_t row = x->dev->op->pack_bytes(x->dev, w->type, w->cols, exact, gathered);
-    k->pack_bytes = MAX(k->pack_bytes, row * (size_t)T);
+    k->pack_bytes = MAX(k->pack_bytes, x->dev->op->pack_bytes(x->dev, w->type, w->cols, T, exact, gathered));
 }
 
 /* Inputs of all experts together are packed in rounds of this many bytes, or as much as one expert can need. */
@@ -108,7 +107,7 @@ static dev_work work_of(const gemma_ctx *x)
         for (size_t i = 0; i < COUNT_OF(experts); i++) {
             work_add(x, &k, experts[i], experts[i]->rows, T, false, i < 2);
             if (weight_has(experts[i]))
-                slots = MAX(slots, x->dev->op->pack_bytes(x->dev, experts[i]->type, experts[i]->cols, false, i < 2) * (size_t)(T * c->expert_used));
+                slots = MAX(slots, x->dev->op->pack_bytes(x->dev, experts[i]->type, experts[i]->cols, T * c->expert_used, false, i < 2));
         }
         k.nq_max = MAX(k.nq_max, g->nq);
         k.d_max = MAX(k.d_max, g->d);
@@ -265,7 +264,7 @@ status gemma_ctx_new(gemma_ctx **out, const gemma *m, const gemma_ctx_opts *o, g
     x->m = m;
     x->o = *o;
     TRY(gemma_ctx_choose(m, &x->o, e));
-    TRY(dev_cpu_new(&x->dev, x->o.threads, x->o.isa, x->o.exact, measure != NULL, e));
+    TRY(dev_cpu_new(&x->dev, &(dev_cpu_opts){ x->o.threads, x->o.isa, x->o.exact, x->o.invariant, measure != NULL }, e));
     x->o.threads = x->dev->op->threads(x->dev);
     TRY(layout(x, e));
     if (measure) {

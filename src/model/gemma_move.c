@@ -146,7 +146,7 @@ uint64_t gemma_ctx_identity(const gemma_ctx *x)
     const weights *w = &m->weights;
     const weight *all[] = { &w->embed, &w->head, &w->ple_embed, &w->ple_model_proj };
     uint64_t of_file[] = { m->gguf ? gguf_file_bytes(m->gguf) : st_file_bytes(m->safetensors), m->gguf ? gguf_file_changed(m->gguf) : st_file_changed(m->safetensors),
-                           x->o.isa, x->o.exact };
+                           x->o.isa, x->o.exact, x->o.invariant };
     uint64_t h = hash_bytes(of_file, sizeof of_file, kv_fingerprint(&x->cache));
     h = hash_config(&m->config, h);
     h = hash_vector(w->out_norm, m->config.hidden, h);

@@ -234,7 +234,7 @@ void facet_engine_read_opts(const facet_engine *g, facet_engine_opts *out)
 {
     const gemma_ctx_opts *o = gemma_ctx_opts_used(g->ctx);
     *out = (facet_engine_opts){ .ctx = o->ctx, .parallel = o->seq_max, .queue = g->waiting_max, .chunk = o->row_max,
-                                .threads = o->threads, .exact = o->exact, .cache = g->cache, .cache_dir = g->store.dir.path,
+                                .threads = o->threads, .exact = o->exact, .invariant = o->invariant, .cache = g->cache, .cache_dir = g->store.dir.path,
                                 .cache_disk = (int64_t)g->store.bytes_max, .constrained = g->constrained, .embed = o->hidden_rows_max > 0,
                                 .kv = o->kv_type == DTYPE_F32 ? FACET_KV_F32 : o->kv_type == DTYPE_F16 ? FACET_KV_F16
                                     : o->kv_type == DTYPE_BF16 ? FACET_KV_BF16 : FACET_KV_Q8_0 };

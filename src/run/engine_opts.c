@@ -77,6 +77,7 @@ status engine_translate(const facet_model *m, const facet_engine_opts *o, gemma_
     out->kv_type = o->kv == FACET_KV_DEFAULT && o->exact ? DTYPE_F32 : types[o->kv];
     out->threads = o->threads;
     out->exact = o->exact;
+    out->invariant = o->invariant;
     out->rank_max = LORA_RANK_MAX;
     TRY(choose_isa(o->isa, &out->isa, e));
     TRY(choose_cache(m, o->cache, out, e));

@@ -39,6 +39,7 @@ static status make_context(tune *t, router_stats *s, err *e)
     o.threads = (int)t->r.threads;
     o.isa = t->isa;
     o.exact = t->r.exact;
+    o.invariant = true;
     o.no_cache = o.leave = true;
     TRY(gemma_ctx_new(&t->profile, t->m, &o, NULL, e));
     gemma_ctx_tap(t->profile, router_stats_tap, s);

@@ -77,6 +77,7 @@ static gemma_ctx_opts context_opts(const tune_step *s)
     o.threads = s->o.threads;
     o.isa = s->o.isa;
     o.exact = s->o.exact;
+    o.invariant = true;          /* packed anyhow, an example has the same bits */
     o.no_cache = o.leave = true;
     o.half_inputs = s->o.half_inputs;
     return o;
@@ -94,7 +95,7 @@ status tune_step_new(tune_step **out, const gemma *m, tune_params *p, const tune
     gemma_ctx_opts co = context_opts(s);
     TRY(gemma_ctx_new(&s->ctx, m, &co, measure, e));
     if (measure) {
-        TRY(dev_cpu_new(&s->dev, o->threads, o->isa, o->exact, true, e));
+        TRY(dev_cpu_new(&s->dev, &(dev_cpu_opts){ .threads = o->threads, .isa = o->isa, .exact = o->exact, .invariant = true, .measure = true }, e));
         TRY(back_layout(s, e));
         measure->activations += s->memory.used;
         measure->other += s->small.used + sizeof *s;

@@ -5,7 +5,7 @@
 tiny E2B
 tiny 26B
 M=$TMPDIR/E2B.gguf
-answer() { run "$FACET" run -q --ignore-end "$@"; cat "$out"; }     # the answer, for comparing
+answer() { run "$FACET" run -q --invariant --ignore-end "$@"; cat "$out"; }     # the answer, for comparing: in any chunks
 
 hot='--temp 8 --top-k 0 --top-p 1'      # random weights have strong opinions
 # ---- one seed, one text ---------------------------------------------------------------------------------

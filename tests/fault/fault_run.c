@@ -153,7 +153,7 @@ static void opening_a_folder(void **state)
     rmdir(folder);
 }
 
-static const facet_engine_opts small = { .ctx = 256, .threads = 1, .parallel = 2 };
+static const facet_engine_opts small = { .ctx = 256, .threads = 1, .parallel = 2, .invariant = true };
 
 static void starting_and_answering(void **state)
 {

@@ -44,7 +44,7 @@ static device device_new(int threads, uint32_t isa, bool exact)
     device x = { 0 };
     err e = { 0 };
     dev_work w = { .products_max = 1, .cols_max = 512, .rows_max = 512, .rank_max = 1, .nq_max = 16, .d_max = 512, .ctx = CTX };
-    if (dev_cpu_new(&x.d, threads, isa, exact, false, &e) != OK) {
+    if (dev_cpu_new(&x.d, &(dev_cpu_opts){ .threads = threads, .isa = isa, .exact = exact }, &e) != OK) {
         fprintf(stderr, "%s: %s\n", e.what, e.why);
         exit(1);
     }

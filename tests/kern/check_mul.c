@@ -1,11 +1,12 @@
 /* Products of weights and activations: every family against sums in f64 under the contract's bound, the same bits for
- * any number of tokens and any split of the rows, nothing read or written outside. */
+ * any number of tokens and any split of the rows, nothing read or written outside; products of many tokens likewise, under their own bound. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
+#include "num/half.h"
 #include "support/kern_check.h"
 
 static const int tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 33};
@@ -104,6 +105,95 @@ static void check_shape(const check_family *f, dtype t, shape s, uint64_t *seed)
     free(one);
 }
 
+/* ---- many tokens ---- */
+
+enum { MANY_MOST = 600 };      /* more than share a panel, and no whole number of groups */
+
+static float bf16(float x)
+{
+    uint16_t half = half_f32_to_bf16(x);
+    return half_bf16_to_f32(half);
+}
+
+/* T tokens from `from` on, packed. */
+static uint8_t *pack_many(const kern *k, const float *x, int64_t cols, int64_t from, int64_t T, int parts, size_t bytes)
+{
+    uint8_t *out = check_guarded(bytes);
+    for (int64_t t = 0; t < T; t += KERN_MANY_GROUP) {
+        const float *rows[KERN_MANY_GROUP] = {NULL};
+        for (int64_t i = t; i < MIN(t + KERN_MANY_GROUP, T); i++) rows[i - t] = x + (from + i) * cols;
+        k->pack_many(rows, cols, parts, out + kern_many_slice(t, parts), kern_many_slice(T, parts));
+    }
+    return out;
+}
+
+/* Rows of tokens [from, from + T), rows of weights split at `split`, against those of all tokens together. */
+static void many_part(const check_family *f, dtype t, const uint8_t *w, shape s, const float *x, int64_t from, int64_t T, int64_t split, const float *want)
+{
+    const kern_mul *m = &f->k.fast[t];
+    size_t row = dtype_row_bytes(t, s.cols), bytes = kern_many_bytes(T, s.cols, m->many_parts), slice = kern_many_slice(T, m->many_parts);
+    uint8_t *packed = pack_many(&f->k, x, s.cols, from, T, m->many_parts, bytes);
+    int64_t stride = s.rows + 3;
+    float *y = check_guarded((size_t)(T * stride - 3) * 4);
+    void *scratch = check_guarded(f->k.scratch_bytes(s.cols));
+    for (int64_t i = 0; i < T * stride - 3; i++) y[i] = 12345.5f;
+    if (split) m->many(w, row, split, s.cols, packed, slice, T, y, stride, w + (size_t)split * row, scratch);
+    m->many(w + (size_t)split * row, row, s.rows - split, s.cols, packed, slice, T, y + split, stride, NULL, scratch);
+    for (int64_t j = 0; j < T; j++) {
+        if (memcmp(y + j * stride, want + (from + j) * s.rows, (size_t)s.rows * 4))
+            check_fail("%s many %s %lldx%lld: token %lld of %lld from %lld differs", f->name, dtype_of(t)->name, (long long)s.rows, (long long)s.cols, (long long)j,
+                       (long long)T, (long long)from);
+        for (int64_t r = s.rows; j + 1 < T && r < stride; r++)
+            if (y[j * stride + r] != 12345.5f) check_fail("%s many: wrote outside y", f->name);
+    }
+    check_free(packed, bytes);
+    check_free(y, (size_t)(T * stride - 3) * 4);
+    check_free(scratch, f->k.scratch_bytes(s.cols));
+}
+
+/* Both factors as they were rounded, in f64: what is left is the order of sums in f32, and weights that a last bit sent to the other side. */
+static void many_bound(const check_family *f, dtype t, const uint8_t *w, shape s, const float *x, const float *y)
+{
+    bool rounds = f->k.fast[t].many_parts == 1;
+    size_t row = dtype_row_bytes(t, s.cols);
+    float *wf = malloc((size_t)s.cols * 4);
+    for (int64_t r = 0; r < s.rows; r++) {
+        dtype_of(t)->decode(w + (size_t)r * row, wf, s.cols);
+        for (int64_t j = 0; j < MANY_MOST; j += j < 40 ? 1 : 37) {
+            double sum = 0, magnitude = 0;
+            for (int64_t i = 0; i < s.cols; i++) {
+                double p = bf16(wf[i]) * (double)(rounds ? bf16(x[j * s.cols + i]) : x[j * s.cols + i]);
+                sum += p;
+                magnitude += fabs(p);
+            }
+            check_near(f->name, dtype_of(t)->name, s.cols, r, y[j * s.rows + r], sum, (double)s.cols * 0x1p-24 * magnitude + 1e-30);
+        }
+    }
+    free(wf);
+}
+
+static void check_many(const check_family *f, dtype t, shape s, uint64_t *seed)
+{
+    static const int64_t some[] = { 1, 15, 16, 17, 33, 513 };
+    const kern_mul *m = &f->k.fast[t];
+    size_t bytes = dtype_row_bytes(t, s.cols) * (size_t)s.rows, slice = kern_many_slice(MANY_MOST, m->many_parts);
+    uint8_t *w = check_guarded(bytes);
+    float *x = malloc((size_t)(s.cols * MANY_MOST) * 4), *y = malloc((size_t)(s.rows * MANY_MOST) * 4);
+    void *scratch = check_guarded(f->k.scratch_bytes(s.cols));
+    check_weights(t, w, s.cols * s.rows, s.scale, seed);
+    for (int64_t i = 0; i < s.cols * MANY_MOST; i++) x[i] = check_gauss(seed) * s.x_scale;
+    uint8_t *packed = pack_many(&f->k, x, s.cols, 0, MANY_MOST, m->many_parts, kern_many_bytes(MANY_MOST, s.cols, m->many_parts));
+    m->many(w, dtype_row_bytes(t, s.cols), s.rows, s.cols, packed, slice, MANY_MOST, y, s.rows, NULL, scratch);
+    check_free(packed, kern_many_bytes(MANY_MOST, s.cols, m->many_parts));
+    many_bound(f, t, w, s, x, y);
+    for (size_t i = 0; i < COUNT_OF(some); i++)
+        many_part(f, t, w, s, x, (int64_t)i * 7, some[i], s.rows * (int64_t)(i % 3) / 3, y);
+    check_free(w, bytes);
+    check_free(scratch, f->k.scratch_bytes(s.cols));
+    free(x);
+    free(y);
+}
+
 /* The exact product of a family against f64, with its tighter bound. */
 static void check_exact(const check_family *f, dtype t, shape s, uint64_t *seed)
 {
@@ -173,6 +263,7 @@ int main(void)
         {1, 256, 0.01f, 1}, {16, 256, 0.01f, 1}, {15, 512, 1, 1}, {17, 768, 1e-3f, 100}, {37, 1024, 60, 1e-6f}, {80, 2304, 0.02f, 1},
         {130, 256, 1e-4f, 1e6f},
     };
+    static const shape many[] = { {1, 256, 0.01f, 1}, {17, 768, 1e-3f, 100}, {50, 1280, 60, 1e-6f}, {300, 512, 1, 1} };
     check_pack(f, n, &seed);
     for (int i = 0; i < n; i++)
         for (int t = 0; t < DTYPE_COUNT; t++) {
@@ -184,6 +275,9 @@ int main(void)
             if (d->block < 256 && i > 0)
                 for (int64_t b = 1; b <= 130; b += b < 20 ? 1 : 11)
                     check_shape(&f[i], (dtype)t, (shape){1 + b % 21, b * d->block, 0.01f, 1}, &seed);
+            for (size_t s = 0; f[i].k.fast[t].many && s < COUNT_OF(many) - (t != DTYPE_Q4_K && t != DTYPE_BF16); s++) check_many(&f[i], (dtype)t, many[s], &seed);
+            for (int64_t b = 1; f[i].k.fast[t].many && d->block == 32 && b <= 70; b += b)
+                check_many(&f[i], (dtype)t, (shape){ 1 + b * 5, b * d->block, 0.01f, 1 }, &seed);
             if (i == 0)
                 for (size_t s = 0; s < 4; s++) check_exact(&f[i], (dtype)t, shapes[s], &seed);
         }

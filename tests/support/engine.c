@@ -45,7 +45,9 @@ facet_engine *engine_start(const facet_model *m, const facet_engine_opts *o)
 {
     facet_error e;
     facet_engine *g = NULL;
-    assert_ok(facet_engine_start(&g, m, o, &e), &e);
+    facet_engine_opts invariant = *o;
+    invariant.invariant = true;
+    assert_ok(facet_engine_start(&g, m, &invariant, &e), &e);
     return g;
 }
 

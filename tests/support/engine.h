@@ -25,6 +25,7 @@ typedef struct heard {
 } heard;
 
 facet_model *engine_open_model(const char *golden);      /* "tests/golden/26b" */
+/* Invariant: what company, chunks and caches must not change is compared bit for bit. */
 facet_engine *engine_start(const facet_model *m, const facet_engine_opts *o);
 /* Temperature 1.5, no end, log-probabilities. */
 facet_sampling engine_sampling(const facet_model *m, uint64_t seed, int32_t max_tokens);

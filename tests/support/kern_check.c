@@ -45,7 +45,7 @@ int check_families(check_family out[8])
     }
 #endif
 #ifdef FC_KERN_amx
-    if (cpu_isa_found() & CPU_AVX512) {
+    if (cpu_isa_found() & CPU_BF16) {
         out[n].name = "amx, tiles in C";
         kern_init(&out[n].k, CPU_REF | CPU_AVX2 | CPU_AVX512);
         check_fill_amx_in_c(&out[n++].k);

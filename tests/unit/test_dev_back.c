@@ -23,7 +23,7 @@ static work work_new(int threads, bool exact)
     work w = { 0 };
     dev_work f = { .pack_bytes = 1 << 20, .cols_max = 1024, .rows_max = 1024, .products_max = 4, .rank_max = 16, .nq_max = 16, .d_max = 64, .ctx = 256 };
     dev_back_work b = { .T = 600, .width = 1024, .norm = 1024, .rank = 16, .nq = 16, .d = 64, .vocab = 300 };
-    assert_ok(dev_cpu_new(&w.d, threads, 0, exact, false, &e), &e);
+    assert_ok(dev_cpu_new(&w.d, &(dev_cpu_opts){ .threads = threads, .exact = exact }, &e), &e);
     w.forward = mem_alloc(w.d->op->work_bytes(w.d, &f), MEM_OTHER);
     w.back = mem_alloc(w.d->op->back_bytes(w.d, &b), MEM_OTHER);
     w.d->op->work_set(w.d, &f, w.forward);

@@ -15,6 +15,7 @@ static rig rig_open(const char *path, facet_engine_opts o)
     o.embed = true;
     if (!o.threads) o.threads = 1;
     assert_ok(facet_model_open(&x.m, &(facet_model_opts){ .path = path }, &e), &e);
+    o.invariant = true;
     assert_ok(facet_engine_start(&x.g, x.m, &o, &e), &e);
     facet_model_read_info(x.m, &x.info);
     return x;

@@ -59,7 +59,7 @@ static void remove_dir(void)
     assert_int_equal(rmdir(dir), 0);
 }
 
-static facet_engine_opts small(void) { return (facet_engine_opts){ .threads = 1, .ctx = 256, .chunk = 48, .cache = 2 << 20, .cache_dir = dir }; }
+static facet_engine_opts small(void) { return (facet_engine_opts){ .threads = 1, .invariant = true, .ctx = 256, .chunk = 48, .cache = 2 << 20, .cache_dir = dir }; }
 
 static void ask_as(heard *h, facet_engine *g, const facet_sampling *s, const int32_t *ids, size_t n, uint64_t scope)
 {

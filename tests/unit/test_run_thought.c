@@ -52,7 +52,7 @@ static int set_up(void **state)
     (void)state;
     facet_error e;
     return facet_model_open(&model, &(facet_model_opts){ .path = "models/facet-mini.gguf" }, &e) != FACET_OK ||
-           facet_engine_start(&engine, model, &(facet_engine_opts){ .ctx = 512, .threads = 2, .parallel = 4 }, &e) != FACET_OK;
+           facet_engine_start(&engine, model, &(facet_engine_opts){ .ctx = 512, .threads = 2, .invariant = true, .parallel = 4 }, &e) != FACET_OK;
 }
 
 static int tear_down(void **state)
@@ -188,7 +188,7 @@ static void set_back_with_a_limit(void **state)
     facet_engine *roomy = engine;
     facet_request *r[R];
     for (int round = 0; round < 2; round++) {
-        if (round) assert_ok(facet_engine_start(&engine, model, &(facet_engine_opts){ .ctx = 512, .threads = 2, .parallel = R, .cache = 1 }, &e), &e);
+        if (round) assert_ok(facet_engine_start(&engine, model, &(facet_engine_opts){ .ctx = 512, .threads = 2, .invariant = true, .parallel = R, .cache = 1 }, &e), &e);
         for (int i = 0; i < R; i++) {
             facet_sampling s = sampling((uint64_t)i + 1);
             s.bias = bias;
@@ -329,7 +329,7 @@ static void a_thought_in_circles(void **state)
     s.bias_count = 1;
     s.max_tokens = 560;
     s.logprobs = false;
-    assert_ok(facet_engine_start(&g, model, &(facet_engine_opts){ .ctx = 1024, .threads = 2 }, &e), &e);
+    assert_ok(facet_engine_start(&g, model, &(facet_engine_opts){ .ctx = 1024, .threads = 2, .invariant = true }, &e), &e);
     memset(&h, 0, sizeof h);
     assert_ok(facet_request_new(&r, g, &s, &e), &e);
     assert_ok(facet_request_conversation(r, RESULT, sizeof RESULT - 1, &e), &e);

@@ -103,8 +103,8 @@ static void with_memory_as_without(int64_t cache, int parallel, bool exact, int 
     static heard with[AT_ONCE], without;
     int count = 0;
     int64_t cached = 0, read = 0;
-    assert_ok(facet_engine_start(&g, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .parallel = parallel, .chunk = 40, .cache = cache, .exact = exact }, &e), &e);
-    assert_ok(facet_engine_start(&plain, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .chunk = 33, .cache = -1, .exact = exact }, &e), &e);
+    assert_ok(facet_engine_start(&g, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .invariant = true, .parallel = parallel, .chunk = 40, .cache = cache, .exact = exact }, &e), &e);
+    assert_ok(facet_engine_start(&plain, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .invariant = true, .chunk = 33, .cache = -1, .exact = exact }, &e), &e);
     for (int round = 0; round < rounds && count < NODES; round++) {
         facet_request *r[AT_ONCE];
         char *talk[AT_ONCE];
@@ -152,14 +152,14 @@ static void raw_prompts(void **state)
     facet_engine *g = NULL, *plain = NULL;
     static const int same[] = { 0, 300, 230, 100 }, cached[] = { 0, 256, 192, 0 };      /* 256: two pages before the end; 192: the middle */
     int32_t ids[LONG];
-    assert_ok(facet_engine_start(&plain, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .cache = -1 }, &e), &e);
+    assert_ok(facet_engine_start(&plain, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .invariant = true, .cache = -1 }, &e), &e);
     for (size_t k = 0; k < COUNT_OF(same); k++) {
         heard with, without;
         facet_sampling s;
         facet_sampling_defaults(model, &s);
         s.seed = k;
         s.max_tokens = ANSWER;
-        assert_ok(facet_engine_start(&g, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .chunk = 90 }, &e), &e);
+        assert_ok(facet_engine_start(&g, model, &(facet_engine_opts){ .ctx = 1024, .threads = 1, .invariant = true, .chunk = 90 }, &e), &e);
         for (int again = 0; again < 2; again++) {
             facet_engine *engines[] = { g, plain };
             for (int i = again ? same[k] : 0; i < LONG; i++) ids[i] = 400 + (i * 37 + again * 11) % 900;

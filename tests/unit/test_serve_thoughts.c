@@ -112,7 +112,7 @@ static int start(void **state)
 {
     static const char *const keys[] = { "key-number-one", "key-number-two" };
     (void)state;
-    return test_server_setup(&server, NULL, (serve_opts){ .engine = { .ctx = 2048, .parallel = 2 }, .keys = keys, .key_count = 2 });
+    return test_server_setup(&server, NULL, (serve_opts){ .engine = { .ctx = 2048, .parallel = 2, .invariant = true }, .keys = keys, .key_count = 2 });
 }
 
 static int stop(void **state)

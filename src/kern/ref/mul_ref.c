@@ -4,27 +4,17 @@
 
 #include "base/bits.h"
 #include "kern/ref/ref.h"
-#include "num/half.h"
 
 size_t mul_ref_act_bytes(kern_act act, int64_t n)
 {
     switch (act) {
     case KERN_ACT_F32:  return (size_t)n * 4;
-    case KERN_ACT_BF16: return align_up((size_t)n, 32) * 2;
     case KERN_ACT_Q8:   return align_up((size_t)n, 256) / 256 * sizeof(kern_q8);
     }
     return 0;
 }
 
 void mul_ref_pack_f32(const float *x, int64_t n, void *out) { memcpy(out, x, (size_t)n * 4); }
-
-void mul_ref_pack_bf16(const float *x, int64_t n, void *out)
-{
-    uint16_t *o = out;
-    int64_t i = 0;
-    for (; i < n; i++) o[i] = half_f32_to_bf16(x[i]);
-    for (; i % 32; i++) o[i] = 0;
-}
 
 void mul_ref_pack_q8(const float *x, int64_t n, void *out)
 {
@@ -119,7 +109,6 @@ void mul_ref_fill(kern *k)
 {
     k->act_bytes = mul_ref_act_bytes;
     k->pack[KERN_ACT_F32] = mul_ref_pack_f32;
-    k->pack[KERN_ACT_BF16] = mul_ref_pack_bf16;
     k->pack[KERN_ACT_Q8] = mul_ref_pack_q8;
     k->scratch_bytes = mul_ref_scratch_bytes;
     k->mul_exact = mul_ref_exact;

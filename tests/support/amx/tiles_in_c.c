@@ -58,7 +58,36 @@ static void amx_tdpbsud(int d, int a, int b)
         }
 }
 
+static float of_bf16(const uint8_t *p)
+{
+    uint16_t half;
+    memcpy(&half, p, 2);
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+static void amx_tdpbf16ps(int d, int a, int b)
+{
+    in_use(d), in_use(a), in_use(b);
+    must(d != a && d != b && a != b && shape.rows[d] == shape.rows[a] && shape.row_bytes[d] == shape.row_bytes[b] &&
+         shape.row_bytes[a] == 4 * shape.rows[b]);
+    for (int m = 0; m < shape.rows[d]; m++)
+        for (int n = 0; n < shape.row_bytes[d] / 4; n++) {
+            float sum;
+            memcpy(&sum, &tile[d][m][4 * n], 4);
+            for (int k = 0; k < shape.row_bytes[a] / 2; k++) sum += of_bf16(&tile[a][m][2 * k]) * of_bf16(&tile[b][k / 2][4 * n + k % 2 * 2]);
+            memcpy(&tile[d][m][4 * n], &sum, 4);
+        }
+}
+static void amx_tileloaddt1(int n, const void *p, size_t stride) { amx_tileloadd(n, p, stride); }
+
 #include "kern/amx/simd_amx.h"
+#include "kern/amx/many_amx.h"
 #include "kern/tile_unpack.h"
 
-void check_fill_amx_in_c(kern *k) { tile_fill(k, "amx"); }
+void check_fill_amx_in_c(kern *k)
+{
+    tile_fill(k, "amx");
+    many_fill(k);
+}
