@@ -182,7 +182,7 @@ static void mul_item(void *ctx, int64_t item, int worker)
  * the next ones ahead), so blocks are larger there.  The results do not depend on it. */
 static int64_t block_bytes(const dev_cpu *d, int32_t count)
 {
-    int64_t bytes = 0, small = 48 * 1024, large = 256 * 1024;
+    int64_t bytes = 0, small = 48 * 1024, large = 1024 * 1024;
     for (int32_t i = 0; i < count; i++) {
         const dev_product *p = d->runs[i].p;
         if (p->T > 16) return small;
@@ -212,6 +212,7 @@ static void multiply(dev_cpu *d, int32_t count)
         work += r->p->w.rows * r->p->w.cols * r->p->T;
     }
     mul_job job = { .d = d, .runs = d->runs, .count = count, .items = items };
+    for (int i = 0; i < d->threads; i++) memset(dev_cpu_scratch(d, i), 0, KERN_SCRATCH_HEAD);
     dev_cpu_each(d, items, work / 4, mul_item, &job);
 }
 

@@ -39,7 +39,8 @@ static inline size_t kern_many_bytes(int64_t T, int64_t cols, int parts)
 
 /* y[t * y_stride + r] = sum_c W[r][c] * x_t[c] for r in [0, rows), t in [0, T).
  * w: rows of row_bytes; x: T packed activation rows, x_bytes apart, made by pack[act] of this same table;
- * cols: K, a multiple of the type's block.  scratch: kern_scratch_bytes, per thread.
+ * cols: K, a multiple of the type's block.  scratch: kern_scratch_bytes, per thread, 64-byte aligned; its first KERN_SCRATCH_HEAD bytes
+ * are zero when it, x or what x holds is new, and left alone between calls with the same x, which then need not prepare it again.
  * next: rows of the same length that this thread will probably multiply after these, or NULL: fetched, not looked at.
  * Error: |y - exact(W, packed x)| <= 2^-20 * sum |x| (|scale * code| + |minimum|), which is sum |w x| for types
  * without a minimum. */
@@ -58,7 +59,7 @@ typedef struct kern_mul {
     int many_parts;        /* of its packed activations */
 } kern_mul;
 
-enum { KERN_FEW = 3, KERN_MANY = 32 };
+enum { KERN_FEW = 3, KERN_MANY = 32, KERN_SCRATCH_HEAD = 64 };
 
 static inline kern_mul_fn kern_mul_for(const kern_mul *m, int64_t T) { return m->few && T <= KERN_FEW ? m->few : m->mul; }
 

@@ -32,7 +32,6 @@ enum {
     DIRECT_T = KERN_FEW,          /* tokens that need no panels (tile_direct.h) */
     DIRECT_PREP = 256,            /* their chunks, all together, that scratch has room for */
     TILE_AHEAD = 28 << 10,        /* bytes from a tile to the one that is fetched meanwhile, when there are no panels */
-    TILE_NEAR = 12 << 10,         /* the largest tile that is fetched into L1 before its turn */
     FEW_STEPS = SIMD_FEW / 2 - 1, /* 4, 6 and 8 tokens have a step of their own, as far as registers go (tile_few.h) */
     FEW_MOST = FEW_STEPS == 0 ? DIRECT_T : SIMD_TILES ? TILE_WIDE_T - 1 : 2 * SIMD_FEW,    /* more are worth panels */
     FEW_PREP = 640                /* as DIRECT_PREP */
@@ -63,13 +62,10 @@ typedef struct few_prep {
 } few_prep;
 
 /* Weights that are wanted soon, NULL: none.  Memory answers late, so they are fetched early into L2, and from there
- * into L1 just before their turn where that holds two tiles: no hardware sees what comes next in so many rows. */
-typedef struct tile_soon { const uint8_t *far, *near; } tile_soon;
+ * into L1 just before their turn (tile_direct.h): no hardware sees what comes next in so many rows. */
+typedef struct tile_soon { const uint8_t *far; } tile_soon;
 
-static inline tile_soon tile_soon_at(tile_soon s, size_t bytes)
-{
-    return (tile_soon){s.far ? s.far + bytes : NULL, s.near ? s.near + bytes : NULL};
-}
+static inline tile_soon tile_soon_at(tile_soon s, size_t bytes) { return (tile_soon){s.far ? s.far + bytes : NULL}; }
 
 /* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.  Asks for the weights at `soon`. */
 typedef void (*tile_direct)(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep,
@@ -88,7 +84,17 @@ typedef struct tile_type {
     const tile_direct *direct;          /* [DIRECT_T] by number of tokens, then [FEW_STEPS]; NULL: always panels */
 } tile_type;
 
+/* Whose activations direct_prep or few_prep are: x NULL, nobody's. */
+typedef struct tile_prepared {
+    const tile_type *type;
+    const void *x;
+    size_t x_bytes;
+    int64_t T, chunks;
+} tile_prepared;
+_Static_assert(sizeof(tile_prepared) <= KERN_SCRATCH_HEAD, "head");
+
 typedef struct tile_scratch {
+    _Alignas(64) tile_prepared prepared;
     tile_panel panel[TILE_BLOCK];
     tile_prep  prep;
     union {
@@ -99,7 +105,7 @@ typedef struct tile_scratch {
     uint8_t    few[TILE_R][512];  /* one chunk of fewer than TILE_R rows */
 } tile_scratch;
 
-_Static_assert(sizeof(tile_scratch) + 64 <= KERN_TILE_SCRATCH, "scratch, room for aligning included");
+_Static_assert(sizeof(tile_scratch) <= KERN_TILE_SCRATCH, "scratch");
 
 /* ---- one step: NT tokens, RT panels ------------------------------------------------------------------------- */
 
@@ -268,6 +274,16 @@ static void tile_prepare_few(const tile_type *tt, const char *x, size_t x_bytes,
     }
 }
 
+/* Once for all calls with the same activations. */
+static void tile_prepare_without(const tile_type *tt, const void *x, size_t x_bytes, int64_t T, int64_t chunks, tile_scratch *s)
+{
+    const tile_prepared want = { tt, x, x_bytes, T, chunks }, *has = &s->prepared;
+    if (has->type == tt && has->x == x && has->x_bytes == x_bytes && has->T == T && has->chunks == chunks) return;
+    if (T > DIRECT_T) tile_prepare_few(tt, x, x_bytes, (int)T, chunks, s->few_prep);
+    else tile_prepare_direct(tt, x, x_bytes, (int)T, chunks, s->direct_prep);
+    s->prepared = want;
+}
+
 /* A tile without panels.  Its weights come from memory for the first part of the tokens alone. */
 static void tile_row_direct(const tile_type *tt, const uint8_t *w, size_t row_bytes, int64_t chunks, const char *x, size_t x_bytes,
                             int T, tile_soon soon, tile_scratch *s)
@@ -280,7 +296,7 @@ static void tile_row_direct(const tile_type *tt, const uint8_t *w, size_t row_by
         few_part f = few_part_at(T, i);
         tt->direct[DIRECT_T + f.step / 2 - 2](w, row_bytes, chunks, (const char *)(s->few_prep + few_before(T, i) * chunks), 0, NULL, soon,
                                               s->acc[0][f.first]);
-        soon = (tile_soon){NULL, NULL};
+        soon = (tile_soon){NULL};
     }
 }
 
@@ -340,21 +356,19 @@ static const uint8_t *tile_later(const tile_walk *k, int64_t r, int64_t lead, in
     return k->next && r >= whole ? k->next + (size_t)(r - whole) * k->row_bytes : NULL;
 }
 
-static tile_soon tile_wanted(const tile_walk *k, int64_t r, int tiles, bool direct)
+static tile_soon tile_wanted(const tile_walk *k, int64_t r, int tiles)
 {
-    bool near = direct && k->row_bytes * TILE_R <= TILE_NEAR;
-    return (tile_soon){tile_later(k, r, k->lead, tiles), near ? tile_later(k, r, 1, 1) : NULL};
+    return (tile_soon){tile_later(k, r, k->lead, tiles)};
 }
 
 static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes,
                      int64_t T, float *y, int64_t y_stride, const void *next, void *scratch)
 {
-    tile_scratch *s = (void *)align_up((size_t)(uintptr_t)scratch, 64);
+    tile_scratch *s = scratch;
     int64_t chunks = cols / 256;
     bool direct = tile_is_direct(tt, rows, chunks, T);
     int64_t wide = direct || T <= DIRECT_T ? 1 : TILE_BLOCK;
-    if (direct && T > DIRECT_T) tile_prepare_few(tt, x, x_bytes, (int)T, chunks, s->few_prep);
-    else if (direct) tile_prepare_direct(tt, x, x_bytes, (int)T, chunks, s->direct_prep);
+    if (direct) tile_prepare_without(tt, x, x_bytes, T, chunks, s);
     tile_walk walk = {w, next, row_bytes, rows, direct ? MAX(TILE_AHEAD / (TILE_R * (int64_t)row_bytes), 1) : wide};
     if (T >= TILE_WIDE_T) simd_tiles_begin();
     for (int64_t t0 = 0; t0 < T; t0 += TILE_T) {
@@ -365,7 +379,7 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
             if (!less && rows - r < TILE_R) r = rows - TILE_R;
             end = r + (int64_t)tiles * TILE_R;
             tile_rows(tt, (const uint8_t *)w + (size_t)r * row_bytes, row_bytes, tiles, less, cols,
-                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, tile_wanted(&walk, r, tiles, direct), direct, s);
+                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, tile_wanted(&walk, r, tiles), direct, s);
             for (int64_t t = 0; t < nt; t++)
                 for (int i = 0; i < tiles; i++)
                     memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(less ? less : TILE_R) * sizeof(float));

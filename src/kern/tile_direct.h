@@ -29,15 +29,26 @@ typedef struct direct_in {
     const kern_q8 *x[SIMD_FEW];
     const direct_prep *prep[SIMD_FEW];
     tile_soon soon;               /* as many bytes as 256 columns of a tile have */
+    const uint8_t *near;          /* the next 256 columns; NULL: in L1 already */
+    size_t stride;                /* from row to row there */
 } direct_in;
 
-/* Asks for part i of n of what is wanted soon.  All at once, requests would be dropped, and this tile's loads would wait. */
+/* Columns 256 c and on, of `bytes` a row. */
+INLINE direct_in direct_in_at(const uint8_t *w, size_t stride, tile_soon soon, int64_t c, int64_t chunks, size_t bytes)
+{
+    const uint8_t *next = c + 1 < chunks ? w + (size_t)(c + 1) * bytes : w + TILE_R * stride;
+    return (direct_in){.soon = tile_soon_at(soon, (size_t)c * bytes * TILE_R), .near = soon.far ? next : NULL, .stride = stride};
+}
+
+/* Asks for part i of n of what is wanted soon: a little at a time, or requests would be dropped and this tile's loads would wait.  Near:
+ * the columns of the same rows that come next, from L2 into L1. */
 INLINE void direct_ask(const direct_in *in, int bytes, int i, int n)
 {
-    const int lines = (bytes * TILE_R + 63) / 64;
-    const int first = lines * i / n, end = lines * (i + 1) / n;
-    if (in->soon.far) for (int line = first; line < end; line++) __builtin_prefetch(in->soon.far + 64 * line, 0, 2);
-    if (in->soon.near) for (int line = first; line < end; line++) __builtin_prefetch(in->soon.near + 64 * line, 0, 3);
+    const int lines = (bytes * TILE_R + 63) / 64, row_lines = (bytes + 63) / 64;
+    if (in->soon.far)
+        for (int line = lines * i / n; line < lines * (i + 1) / n; line++) __builtin_prefetch(in->soon.far + 64 * line, 0, 2);
+    for (int k = TILE_R * row_lines * i / n; in->near && k < TILE_R * row_lines * (i + 1) / n; k++)
+        __builtin_prefetch(in->near + (size_t)(k / row_lines) * in->stride + k % row_lines * 64, 0, 3);
 }
 
 #define EACH_T UNROLL for (int t = 0; t < nt; t++)
@@ -111,7 +122,6 @@ INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, 
     simd_f d256 = simd_set1(0);
     if (f.values) table = simd_table16(f.values, SIMD_OFFSET(f.offset));
     UNROLL for (int g = 0; g < 8; g++) {
-        direct_ask(in, f.bytes, g, 8);
         const int end = f.head + (f.bytes - f.head) / 8 * (g + 1), codes = end - f.codes, s = (4 - codes % 4) % 4, k = (codes + s) / 4;
         UNROLL for (int need = 0; need < 4; need++)
             if (4 * ready < end) direct_read(w, stride, f.bytes, ready / 4, d), ready += 4;
@@ -124,6 +134,7 @@ INLINE void direct_groups(const direct_form f, const uint8_t *w, size_t stride, 
         if (f.five) fifth = direct_fifth(codes - 4, s, d);
         EACH_T isum[t] = part[t] = simd_i_set1(in->prep[t]->init[g]);
         UNROLL for (int i = 0; i < n; i++) {
+            direct_ask(in, f.bytes, n * g + i, 8 * n);
             simd_i v = d[(k + i) % 16];
             const void *x[SIMD_FEW], *y[SIMD_FEW];
             EACH_T x[t] = in->x[t]->q + 32 * g + 4 * i + s;
@@ -203,9 +214,9 @@ INLINE void direct_k45(bool five, const uint8_t *w, size_t stride, int nt, const
         UNROLL for (int b = 0; b < 2; b++) EACH_T isum[b][t] = part[b][t] = simd_i_set1(0);
         UNROLL for (int k = 0; k < 2; k++) {
             simd_i q[4];
-            direct_ask(in, five ? 176 : 144, 2 * i + k, 8);
             simd_rows16(w + (five ? 48 : 16) + 32 * i + 16 * k, stride, q);
             UNROLL for (int j = 0; j < 4; j++) {
+                direct_ask(in, five ? 176 : 144, 8 * i + 4 * k + j, 32);
                 simd_i low = low4(q[j]), high = high4(q[j]);
                 if (five) {
                     low = k5_bit(low, h.fifth[4 * k + j], 2 * i);
@@ -236,10 +247,10 @@ INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in
             simd_rows16(w + 128 + 32 * half + 16 * part, stride, h);
             UNROLL for (int g = 0; g < 4; g++) {
                 const int k = 8 * half + 2 * g + part;       /* which 16 columns */
-                direct_ask(in, 210, 8 * half + 4 * part + g, 16);
                 simd_i isum[SIMD_FEW], sum16[SIMD_FEW];
                 EACH_T isum[t] = simd_i_set1(in->prep[t]->init[k]), sum16[t] = isum[t];
                 UNROLL for (int j = 0; j < 4; j++) {
+                    direct_ask(in, 210, 32 * half + 16 * part + 4 * g + j, 64);
                     simd_i v = g % 2 ? b[j] : a[j];
                     v = SIMD_CODE(simd_i_or(g < 2 ? low4(v) : high4(v), simd_i_sll(bits2(h[j], 2 * g), 4)), 32);
                     EACH_T direct_dot(&isum[t], &sum16[t], v, in->x[t]->q + 16 * k + 4 * j, j, 4, false, 2);
@@ -260,7 +271,7 @@ INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in
         simd_f acc[SIMD_FEW];                                                                                                \
         UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_set1(0);                                                        \
         for (int64_t c = 0; c < chunks; c++) {                                                                            \
-            direct_in in = {.soon = tile_soon_at(soon, (size_t)c * (BYTES * TILE_R))};                                       \
+            direct_in in = direct_in_at(w, stride, soon, c, chunks, BYTES);                                                  \
             UNROLL for (int t = 0; t < NT; t++) {                                                                         \
                 in.x[t] = (const kern_q8 *)(const void *)(x + (size_t)t * x_bytes) + c;                                   \
                 in.prep[t] = prep + t * chunks + c;                                                                       \

@@ -21,9 +21,9 @@ INLINE void few_k45(bool five, const uint8_t *w, size_t stride, int nt, const di
         simd_rows16(w + bytes - 112 + 32 * i, stride, q + 4);
         UNROLL for (int g = 2 * i; g < 2 * i + 2; g++) {
             simd_i isum[SIMD_FEW], part[SIMD_FEW];
-            direct_ask(in, bytes, g, 8);
             EACH_T isum[t] = part[t] = simd_i_set1(0);
             UNROLL for (int j = 0; j < 8; j++) {
+                direct_ask(in, bytes, 8 * g + j, 64);
                 simd_i code = g % 2 ? high4(q[j]) : low4(q[j]);
                 if (five) code = k5_bit(code, h.fifth[j], g);
                 EACH_T direct_dot(&isum[t], &part[t], code, in->x[t]->q + 32 * g + 4 * j, j, 8, false, five ? 4 : 8);
@@ -54,9 +54,9 @@ INLINE void few_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in *i
             UNROLL for (int part = 0; part < 2; part++) {
                 const int k = 8 * half + 2 * g + part;       /* which 16 columns */
                 simd_i isum[SIMD_FEW], sum16[SIMD_FEW];
-                direct_ask(in, 210, k, 16);
                 EACH_T isum[t] = sum16[t] = simd_i_set1(in->prep[t]->init[k]);
                 UNROLL for (int j = 0; j < 4; j++) {
+                    direct_ask(in, 210, 4 * k + j, 64);
                     simd_i v = a[g % 2][4 * part + j];
                     v = SIMD_CODE(simd_i_or(g < 2 ? low4(v) : high4(v), simd_i_sll(bits2(h[4 * part + j], 2 * g), 4)), 32);
                     EACH_T direct_dot(&isum[t], &sum16[t], v, in->x[t]->q + 16 * k + 4 * j, j, 4, false, 2);
@@ -79,7 +79,7 @@ INLINE void few_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in *i
         (void)x_bytes, (void)prep;                                                                                        \
         UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_set1(0);                                                        \
         for (int64_t c = 0; c < chunks; c++, v += NT) {                                                                   \
-            direct_in in = {.soon = tile_soon_at(soon, (size_t)c * (BYTES * TILE_R))};                                           \
+            direct_in in = direct_in_at(w, stride, soon, c, chunks, BYTES);                                                      \
             UNROLL for (int t = 0; t < NT; t++) in.x[t] = &v[t].x, in.prep[t] = &v[t].p;                                  \
             few(w + (size_t)c * BYTES, stride, NT, &in, acc);                                                             \
         }                                                                                                                 \

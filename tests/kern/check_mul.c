@@ -38,6 +38,7 @@ static void product(const kern *k, dtype t, const uint8_t *w, shape s, const voi
     size_t row = dtype_row_bytes(t, s.cols);
     for (int64_t i = 0; i < T * stride; i++) y[i] = 12345.5f;
     kern_mul_fn mul = kern_mul_for(&k->fast[t], T);
+    memset(scratch, 0, KERN_SCRATCH_HEAD);
     if (split) mul(w, row, split, s.cols, x, x_bytes, T, y, stride, w + (size_t)split * row, scratch);
     mul(w + (size_t)split * row, row, s.rows - split, s.cols, x, x_bytes, T, y + split, stride, NULL, scratch);
     for (int64_t j = 0; j < T; j++)

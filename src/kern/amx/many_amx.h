@@ -38,7 +38,7 @@ typedef struct many_scratch {
     many_sums sums[MANY_ROWS / MANY_PANEL][MANY_T / 2 / KERN_MANY_GROUP];
 } many_scratch;
 
-_Static_assert(sizeof(many_scratch) + 64 <= KERN_TILE_SCRATCH, "scratch, room for aligning included");
+_Static_assert(sizeof(many_scratch) + KERN_SCRATCH_HEAD <= KERN_TILE_SCRATCH, "scratch");
 
 typedef struct many_job {
     const many_type *type;
@@ -276,7 +276,7 @@ static void many_mul(const many_type *type, const void *w, size_t row_bytes, int
                      int64_t T, float *y, int64_t y_stride, const void *next, void *scratch)
 {
     static const amx_shapes shapes = { .palette = 1, .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
-    many_scratch *s = (void *)align_up((size_t)(uintptr_t)scratch, 64);
+    many_scratch *s = (void *)((uint8_t *)scratch + KERN_SCRATCH_HEAD);
     many_job j = { type, w, next, row_bytes, rows, cols, T, x, slice_bytes, y, y_stride };
     many_place p = { 0, 0, 0, 0 };
     int now = 0;

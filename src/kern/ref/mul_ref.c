@@ -57,14 +57,15 @@ static void row_f64(const dtype_info *d, const void *row, int64_t n, float *tmp,
     for (int64_t i = 0; i < n; i++) out[i] = tmp[i];
 }
 
-/* scratch: one row in f64, then one in f32. */
-size_t mul_ref_scratch_bytes(int64_t cols) { return MAX(align_up((size_t)cols, 256) * 12, (size_t)KERN_TILE_SCRATCH); }
+/* scratch: one row in f64, then one in f32, behind the head. */
+size_t mul_ref_scratch_bytes(int64_t cols) { return MAX(KERN_SCRATCH_HEAD + align_up((size_t)cols, 256) * 12, (size_t)KERN_TILE_SCRATCH); }
+static double *scratch_row(void *scratch) { return (double *)(void *)((uint8_t *)scratch + KERN_SCRATCH_HEAD); }
 
 void mul_ref_exact(dtype type, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const float *x, int64_t x_stride,
                    int64_t T, float *y, int64_t y_stride, void *scratch)
 {
     const dtype_info *d = dtype_of(type);
-    double *row = scratch;
+    double *row = scratch_row(scratch);
     for (int64_t r = 0; r < rows; r++) {
         row_f64(d, (const char *)w + (size_t)r * row_bytes, cols, (float *)(row + align_up((size_t)cols, 256)), row);
         for (int64_t t = 0; t < T; t++) y[t * y_stride + r] = (float)dot64(row, x + t * x_stride, cols);
@@ -75,7 +76,7 @@ static void mul_q8(dtype type, const void *w, size_t row_bytes, int64_t rows, in
                    float *y, int64_t y_stride, void *scratch)
 {
     const dtype_info *d = dtype_of(type);
-    double *row = scratch;
+    double *row = scratch_row(scratch);
     for (int64_t r = 0; r < rows; r++) {
         row_f64(d, (const char *)w + (size_t)r * row_bytes, cols, (float *)(row + align_up((size_t)cols, 256)), row);
         for (int64_t t = 0; t < T; t++) {
