@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "model/gemma.h"
+#include "os/cpu.h"
 #include "os/file.h"
 
 enum { CONFIG_BYTES_MAX = 16 << 20, TOKENIZER_BYTES_MAX = 200 << 20 };
@@ -83,6 +84,7 @@ status gemma_open(gemma **out, const char *path, err *e)
     if (m) m->path = mem_strdup(path, n, MEM_OTHER);
     if (!m || !m->path) FAIL(e, E_NOMEM, "could not open \"%s\"\nout of memory", path);
     TRY(file_is_dir(m->path) ? open_folder(m, e) : open_file(m, e));
+    weights_steady(&m->weights, m->config.layer_count, cpu_memory_available());
     *out = m;
     m = NULL;
 out:

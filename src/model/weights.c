@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "model/weights_int.h"
+#include "os/file.h"
 
 /* One walk over all places.  It is made twice: with an arena that only measures, then with one of that size. */
 typedef struct walk {
@@ -288,16 +289,41 @@ status weights_take_expert(const weights *w, int32_t layer_index, int32_t expert
     return OK;
 }
 
+enum { LAYER_MATRICES = 10 };
+static const weight *layer_matrix(const layer_weights *l, int i)
+{
+    const weight *all[LAYER_MATRICES] = { &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down, &l->gate_exps, &l->up_exps, &l->down_exps };
+    return all[i];
+}
+
+static uint64_t matrix_bytes(const weight *w) { return weight_has(w) ? (uint64_t)w->mats * (uint64_t)w->rows * w->row_bytes : 0; }
+
+/* From the first matrix to the end of the last; a view's stand apart. */
+static void steady(const weight *w)
+{
+    if (weight_has(w)) file_map_steady(w->data, (size_t)((w->mats - 1) * w->mat_rows + w->rows) * w->row_bytes);
+}
+
+void weights_steady(const weights *w, int32_t layer_count, uint64_t room)
+{
+    uint64_t bytes = matrix_bytes(&w->head);
+    for (int32_t l = 0; l < layer_count; l++)
+        for (int i = 0; i < LAYER_MATRICES; i++) bytes += matrix_bytes(layer_matrix(&w->layers[l], i));
+    if (bytes > room) return;
+    steady(&w->head);
+    for (int32_t l = 0; l < layer_count; l++)
+        for (int i = 0; i < LAYER_MATRICES; i++) steady(layer_matrix(&w->layers[l], i));
+}
+
 dtype weights_main_type(const weights *w, int32_t layer_count)
 {
     uint64_t bytes[DTYPE_COUNT] = { 0 };
     dtype most = DTYPE_F32;
-    for (int32_t l = 0; l < layer_count; l++) {
-        const layer_weights *lw = &w->layers[l];
-        const weight *all[] = { &lw->q, &lw->k, &lw->v, &lw->o, &lw->gate, &lw->up, &lw->down, &lw->gate_exps, &lw->up_exps, &lw->down_exps };
-        for (size_t i = 0; i < COUNT_OF(all); i++)
-            if (weight_has(all[i])) bytes[all[i]->type] += (uint64_t)all[i]->mats * (uint64_t)all[i]->rows * all[i]->row_bytes;
-    }
+    for (int32_t l = 0; l < layer_count; l++)
+        for (int i = 0; i < LAYER_MATRICES; i++) {
+            const weight *m = layer_matrix(&w->layers[l], i);
+            bytes[m->type] += matrix_bytes(m);
+        }
     for (int t = 0; t < DTYPE_COUNT; t++)
         if (bytes[t] > bytes[most]) most = (dtype)t;
     return most;

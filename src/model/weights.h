@@ -85,6 +85,8 @@ typedef struct weights {
 status weights_from_gguf(weights *w, gemma_config *c, const gguf_file *g, err *e);
 status weights_from_safetensors(weights *w, const gemma_config *c, const st_file *s, err *e);
 void   weights_done(weights *w);
+/* What every token needs (not the tables that rows are taken from) is asked for in large pages, if all of it fits into `room` bytes. */
+void   weights_steady(const weights *w, int32_t layer_count, uint64_t room);
 /* The type that most bytes of the layers' matrices have. */
 dtype  weights_main_type(const weights *w, int32_t layer_count);
 

@@ -58,6 +58,13 @@ void file_map_want(const file_map *m, size_t offset, size_t n)
     madvise((void *)(uintptr_t)(m->data + start), MIN(n, m->size - offset) + offset - start, MADV_WILLNEED);
 }
 
+void file_map_steady(const void *p, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)p & ~(page - 1);
+    madvise((void *)begin, (uintptr_t)p + n - begin, MADV_HUGEPAGE);
+}
+
 /* Whole pages only: what else lies in the first and the last one may still be wanted. */
 void file_map_drop(const void *p, size_t n)
 {

@@ -17,6 +17,9 @@ status file_map_open(file_map *out, const char *path, err *e);
 void   file_map_close(file_map *m);
 /* Asks the kernel to read ahead of a range. A hint only. */
 void   file_map_want(const file_map *m, size_t offset, size_t n);
+/* Bytes inside a mapping that are read over and over, all of them: pages of 2 MB, where the file system can and the file was not in memory
+ * before.  A hint only. */
+void   file_map_steady(const void *p, size_t n);
 /* Bytes inside a mapping that will not be read again soon need no memory.  A hint only: they come back from the file. */
 void   file_map_drop(const void *p, size_t n);
 /* Whether path names this very file, under whatever name. */
