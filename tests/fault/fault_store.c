@@ -38,7 +38,7 @@ static void empty_dir(void)
     closedir(d);
 }
 
-static facet_engine_opts opts(void) { return (facet_engine_opts){ .threads = 1, .ctx = 256, .chunk = 48, .cache = 2 << 20, .cache_dir = dir }; }
+static facet_engine_opts opts(void) { return (facet_engine_opts){ .threads = 1, .invariant = true, .ctx = 256, .chunk = 48, .cache = 2 << 20, .cache_dir = dir }; }
 
 static void submit(heard *h, facet_engine *g)
 {
