@@ -16,13 +16,19 @@ if [ -z "${LLAMA_CPP:-}" ]; then
         tar -xzf "$cache/llama_cpp_python-$version.tar.gz" -C "$cache"
     fi
 fi
+# Processors with AMX: gcc 12's build crashes in its first prompt, and clang 14 has AMX but not the macros that llama.cpp asks for.
+compiler=
+if grep -q amx_int8 /proc/cpuinfo && command -v clang++ > /dev/null; then
+    flags="-march=sapphirerapids -D__AMX_INT8__=1 -D__AMX_TILE__=1 -D__AMX_BF16__=1"
+    compiler="-DCMAKE_C_COMPILER=clang;-DCMAKE_CXX_COMPILER=clang++;-DCMAKE_C_FLAGS=$flags;-DCMAKE_CXX_FLAGS=$flags;-DGGML_NATIVE=OFF"
+fi
 for target in "$@"; do
     [ "$target" = llama ] && target=libllama.so
     [ -e "$LLAMA_CPP/build/bin/$target" ] && continue
     echo "building llama.cpp in $LLAMA_CPP/build (about fifteen minutes)" >&2
     # (its page would be fetched from elsewhere)
-    cmake -S "$LLAMA_CPP" -B "$LLAMA_CPP/build" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
-        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF > "$cache/llama-cmake.log"
+    (IFS=';'; cmake -S "$LLAMA_CPP" -B "$LLAMA_CPP/build" $compiler -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
+        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF > "$cache/llama-cmake.log")
     cmake --build "$LLAMA_CPP/build" -j "$(nproc)" --target "$@" > "$cache/llama-build.log"
     break
 done
