@@ -102,7 +102,7 @@ static status product_init(product *p, bench_run *r, err *e)
     p->bytes = p->row_bytes * (size_t)p->rows;
     p->copies = p->T <= FEW && !p->exact ? COLD / p->bytes + 1 : 1;
     int parts = k->fast[p->type].many_parts;
-    p->many = !p->exact && k->fast[p->type].many && p->T >= KERN_MANY;
+    p->many = !p->exact && kern_takes_many(&k->fast[p->type], p->cols, p->T);
     p->mul = p->many ? k->fast[p->type].many : kern_mul_for(&k->fast[p->type], p->T);
     p->x_bytes = p->many ? kern_many_slice(p->T, parts) : k->act_bytes(act, p->cols);
     p->w = mem_alloc(p->bytes * p->copies, MEM_OTHER);

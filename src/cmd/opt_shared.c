@@ -34,7 +34,7 @@ const opt opt_context[] = {
     { "ctx", 'c', OPT_INT, .argument = "N", .unset = "the model's, at most 8192", .min = 1, .max = 1 << 24, .group = "Context",
       .help = "Most tokens of prompt and answer together." },
     { "invariant", 0, OPT_FLAG, .group = "Machine",
-      .help = "The same bits however many tokens and people share a step: long prompts take up to three times as long on processors with AMX, nothing changes elsewhere." },
+      .help = "The same bits however many tokens and people share a step: long prompts take about twice as long on processors with AMX, nothing changes elsewhere." },
     { "kv", 0, OPT_CHOICE, .argument = "f32|f16|bf16|q8_0", .unset = "f16, or f32 with --exact", .group = "Context",
       .help = "Number type of the attention cache." },
     { "chunk", 0, OPT_INT, .argument = "N", .unset = "512", .min = 1, .max = 65536, .group = "Context",

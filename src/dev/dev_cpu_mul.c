@@ -17,7 +17,7 @@ static bool is_exact(const dev_cpu *d, const dev_product *p) { return d->exact |
 
 static bool is_many(const dev_cpu *d, dtype type, int64_t cols, int64_t T, bool exact)
 {
-    return !exact && !d->invariant && d->k.fast[type].many && T >= KERN_MANY && cols % 32 == 0;
+    return !exact && !d->invariant && kern_takes_many(&d->k.fast[type], cols, T);
 }
 
 static size_t packed_row_bytes(const dev_cpu *d, kern_act act, int64_t cols)
@@ -191,9 +191,6 @@ static int64_t block_bytes(const dev_cpu *d, int32_t count)
     return MIN(MAX(bytes / (8 * d->threads), small), large);
 }
 
-/* Rows of an item of many tokens: as many as their kernel keeps sums of, so that activations are read seldom. */
-enum { MANY_ROWS = 256 };
-
 static int64_t block_rows(const dev_product *p, int64_t bytes)
 {
     int64_t step = p->T > 4 ? 64 : 16;
@@ -206,7 +203,7 @@ static void multiply(dev_cpu *d, int32_t count)
     int64_t items = 0, work = 0, bytes = block_bytes(d, count);
     for (int32_t i = 0; i < count; i++) {
         dev_cpu_run *r = &d->runs[i];
-        r->block = r->many ? MANY_ROWS : block_rows(r->p, bytes);
+        r->block = r->many ? KERN_MANY_ROWS : block_rows(r->p, bytes);
         r->item_first = items;
         items += (r->p->w.rows + r->block - 1) / r->block;
         work += r->p->w.rows * r->p->w.cols * r->p->T;

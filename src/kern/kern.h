@@ -26,7 +26,7 @@ typedef enum kern_act {
 /* Of `many` products, which take tokens by groups, the form is bf16: in slices of KERN_MANY_COLS columns, all groups of a slice, and in
  * them for every 32 columns and every part [16 pairs of columns][KERN_MANY_GROUP tokens][2].  Parts: the rounded number, or three,
  * that and twice what is left, rounded: together they are the f32 number.  Columns and tokens that are missing are zeros. */
-enum { KERN_MANY_GROUP = 16, KERN_MANY_COLS = 512, KERN_MANY_PARTS = 3 };
+enum { KERN_MANY_GROUP = 16, KERN_MANY_COLS = 512, KERN_MANY_PARTS = 3, KERN_MANY_ROWS = 256 /* of weights that one call takes best */ };
 /* Bytes of a slice of T tokens. */
 static inline size_t kern_many_slice(int64_t T, int parts)
 {
@@ -52,7 +52,7 @@ typedef struct kern_mul {
     kern_act act;
     kern_mul_fn mul;
     kern_mul_fn few;       /* the same results, sooner, for T <= KERN_FEW; NULL: mul is as good */
-    /* For T >= KERN_MANY, NULL: none.  x: made by pack_many, x_bytes: of a slice.  Weights too are rounded to bf16, sums are f32 in the
+    /* For T >= KERN_MANY and whole groups of 32 columns, NULL: none.  x: made by pack_many, x_bytes: of a slice.  Weights too are rounded to bf16, sums are f32 in the
      * order of columns: y[t][r] depends on its row and token alone here too, but has not the bits of mul.
      * |y - sum w x| <= (2^-9 + cols 2^-24) sum |w| |x as packed|, without 2^-9 for types that bf16 holds. */
     kern_mul_fn many;
@@ -61,6 +61,7 @@ typedef struct kern_mul {
 
 enum { KERN_FEW = 3, KERN_MANY = 32, KERN_SCRATCH_HEAD = 64 };
 
+static inline bool kern_takes_many(const kern_mul *m, int64_t cols, int64_t T) { return m->many && T >= KERN_MANY && cols % 32 == 0; }
 static inline kern_mul_fn kern_mul_for(const kern_mul *m, int64_t T) { return m->few && T <= KERN_FEW ? m->few : m->mul; }
 
 typedef struct kern {

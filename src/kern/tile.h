@@ -61,15 +61,11 @@ typedef struct few_prep {
     direct_prep p;
 } few_prep;
 
-/* Weights that are wanted soon, NULL: none.  Memory answers late, so they are fetched early into L2, and from there
- * into L1 just before their turn (tile_direct.h): no hardware sees what comes next in so many rows. */
-typedef struct tile_soon { const uint8_t *far; } tile_soon;
-
-static inline tile_soon tile_soon_at(tile_soon s, size_t bytes) { return (tile_soon){s.far ? s.far + bytes : NULL}; }
-
-/* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.  Asks for the weights at `soon`. */
+/* out[t][row] = products of `chunks` times 256 columns of TILE_R rows, stride bytes apart.
+ * soon: weights that are wanted soon, NULL: none.  Memory answers late, so they are fetched early into L2, and from there into L1
+ * just before their turn (tile_direct.h): no hardware sees what comes next in so many rows. */
 typedef void (*tile_direct)(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep,
-                         tile_soon soon, float *out);
+                         const uint8_t *soon, float *out);
 
 typedef struct tile_type {
     dtype   type;
@@ -286,7 +282,7 @@ static void tile_prepare_without(const tile_type *tt, const void *x, size_t x_by
 
 /* A tile without panels.  Its weights come from memory for the first part of the tokens alone. */
 static void tile_row_direct(const tile_type *tt, const uint8_t *w, size_t row_bytes, int64_t chunks, const char *x, size_t x_bytes,
-                            int T, tile_soon soon, tile_scratch *s)
+                            int T, const uint8_t *soon, tile_scratch *s)
 {
     if (T <= DIRECT_T) {
         tt->direct[T - 1](w, row_bytes, chunks, x, x_bytes, s->direct_prep, soon, s->acc[0][0]);
@@ -296,7 +292,7 @@ static void tile_row_direct(const tile_type *tt, const uint8_t *w, size_t row_by
         few_part f = few_part_at(T, i);
         tt->direct[DIRECT_T + f.step / 2 - 2](w, row_bytes, chunks, (const char *)(s->few_prep + few_before(T, i) * chunks), 0, NULL, soon,
                                               s->acc[0][f.first]);
-        soon = (tile_soon){NULL};
+        soon = NULL;
     }
 }
 
@@ -310,7 +306,7 @@ static bool tile_is_direct(const tile_type *tt, int64_t rows, int64_t chunks, in
 /* Rows [r0, r0 + n) of w against tokens [0, T), T <= TILE_T, into acc.  soon: as many rows that are read later.
  * direct: without panels, but for a last piece of fewer than 256 columns. */
 static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, int tiles, int few, int64_t cols,
-                      const char *x, size_t x_bytes, int64_t T, tile_soon soon, bool direct, tile_scratch *s)
+                      const char *x, size_t x_bytes, int64_t T, const uint8_t *soon, bool direct, tile_scratch *s)
 {
     int64_t c = direct ? cols / 256 : 0;
     if (direct) tile_row_direct(tt, w, row_bytes, c, x, x_bytes, (int)T, soon, s);
@@ -325,7 +321,7 @@ static void tile_rows(const tile_type *tt, const uint8_t *w, size_t row_bytes, i
             stride = sizeof s->few[0];
         }
         for (int i = 0; i < tiles; i++) tt->unpack(tt, p + (size_t)(i * TILE_R) * stride, stride, groups, &s->panel[i]);
-        if (soon.far) tile_prefetch(soon.far + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
+        if (soon) tile_prefetch(soon + at * TILE_R * (size_t)tiles, bytes * TILE_R * (size_t)tiles);
         for (int64_t t = 0; t < T;) {
             /* Two panels at a time share the loads of activations, but need the registers of more tokens. */
             bool all = SIMD_TILES && T - t >= TILE_WIDE_T;
@@ -356,11 +352,6 @@ static const uint8_t *tile_later(const tile_walk *k, int64_t r, int64_t lead, in
     return k->next && r >= whole ? k->next + (size_t)(r - whole) * k->row_bytes : NULL;
 }
 
-static tile_soon tile_wanted(const tile_walk *k, int64_t r, int tiles)
-{
-    return (tile_soon){tile_later(k, r, k->lead, tiles)};
-}
-
 static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64_t rows, int64_t cols, const void *x, size_t x_bytes,
                      int64_t T, float *y, int64_t y_stride, const void *next, void *scratch)
 {
@@ -379,7 +370,7 @@ static void tile_mul(const tile_type *tt, const void *w, size_t row_bytes, int64
             if (!less && rows - r < TILE_R) r = rows - TILE_R;
             end = r + (int64_t)tiles * TILE_R;
             tile_rows(tt, (const uint8_t *)w + (size_t)r * row_bytes, row_bytes, tiles, less, cols,
-                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, tile_wanted(&walk, r, tiles), direct, s);
+                      (const char *)x + (size_t)t0 * x_bytes, x_bytes, nt, tile_later(&walk, r, walk.lead, tiles), direct, s);
             for (int64_t t = 0; t < nt; t++)
                 for (int i = 0; i < tiles; i++)
                     memcpy(y + (t0 + t) * y_stride + r + i * TILE_R, s->acc[i][t], (size_t)(less ? less : TILE_R) * sizeof(float));

@@ -28,16 +28,16 @@ INLINE void direct_dot(simd_i *isum, simd_i *part, simd_i code, const void *x, i
 typedef struct direct_in {
     const kern_q8 *x[SIMD_FEW];
     const direct_prep *prep[SIMD_FEW];
-    tile_soon soon;               /* as many bytes as 256 columns of a tile have */
+    const uint8_t *soon;          /* as many bytes as 256 columns of a tile have */
     const uint8_t *near;          /* the next 256 columns; NULL: in L1 already */
     size_t stride;                /* from row to row there */
 } direct_in;
 
 /* Columns 256 c and on, of `bytes` a row. */
-INLINE direct_in direct_in_at(const uint8_t *w, size_t stride, tile_soon soon, int64_t c, int64_t chunks, size_t bytes)
+INLINE direct_in direct_in_at(const uint8_t *w, size_t stride, const uint8_t *soon, int64_t c, int64_t chunks, size_t bytes)
 {
     const uint8_t *next = c + 1 < chunks ? w + (size_t)(c + 1) * bytes : w + TILE_R * stride;
-    return (direct_in){.soon = tile_soon_at(soon, (size_t)c * bytes * TILE_R), .near = soon.far ? next : NULL, .stride = stride};
+    return (direct_in){.soon = soon ? soon + (size_t)c * bytes * TILE_R : NULL, .near = soon ? next : NULL, .stride = stride};
 }
 
 /* Asks for part i of n of what is wanted soon: a little at a time, or requests would be dropped and this tile's loads would wait.  Near:
@@ -45,8 +45,8 @@ INLINE direct_in direct_in_at(const uint8_t *w, size_t stride, tile_soon soon, i
 INLINE void direct_ask(const direct_in *in, int bytes, int i, int n)
 {
     const int lines = (bytes * TILE_R + 63) / 64, row_lines = (bytes + 63) / 64;
-    if (in->soon.far)
-        for (int line = lines * i / n; line < lines * (i + 1) / n; line++) __builtin_prefetch(in->soon.far + 64 * line, 0, 2);
+    if (in->soon)
+        for (int line = lines * i / n; line < lines * (i + 1) / n; line++) __builtin_prefetch(in->soon + 64 * line, 0, 2);
     for (int k = TILE_R * row_lines * i / n; in->near && k < TILE_R * row_lines * (i + 1) / n; k++)
         __builtin_prefetch(in->near + (size_t)(k / row_lines) * in->stride + k % row_lines * 64, 0, 3);
 }
@@ -266,7 +266,7 @@ INLINE void direct_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in
 /* acc[t][row] = products of `chunks` times 256 columns of TILE_R rows; asks for as much of what is wanted soon. */
 #define DIRECT_STEP(kind, NT, BYTES)                                                                                         \
     static void kind##_##NT(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep, \
-                            tile_soon soon, float *out)                                                                   \
+                            const uint8_t *soon, float *out)                                                                   \
     {                                                                                                                     \
         simd_f acc[SIMD_FEW];                                                                                                \
         UNROLL for (int t = 0; t < NT; t++) acc[t] = simd_set1(0);                                                        \

@@ -72,7 +72,7 @@ INLINE void few_q6_k(const uint8_t *w, size_t stride, int nt, const direct_in *i
 /* As DIRECT_STEP; x: few_prep[chunks][NT]. */
 #define FEW_STEP(NT, kind, few, BYTES)                                                                                    \
     static void kind##_##NT(const uint8_t *w, size_t stride, int64_t chunks, const char *x, size_t x_bytes, const direct_prep *prep, \
-                            tile_soon soon, float *out)                                                                   \
+                            const uint8_t *soon, float *out)                                                                   \
     {                                                                                                                     \
         const few_prep *v = (const void *)x;                                                                              \
         simd_f acc[SIMD_FEW];                                                                                                \

@@ -219,18 +219,16 @@ out:
 
 /* ---- weights ---- */
 
-static size_t mapped(const weight *w) { return weight_has(w) ? (size_t)w->mats * (size_t)w->rows * w->row_bytes : 0; }
-
 void gemma_ctx_measure_weights(const gemma *m, gemma_bytes *out)
 {
     const weights *w = &m->weights;
-    out->weights_mapped = mapped(&w->embed) + mapped(&w->ple_embed) + mapped(&w->ple_model_proj);
-    if (w->head.data != w->embed.data) out->weights_mapped += mapped(&w->head);
+    out->weights_mapped = weight_bytes(&w->embed) + weight_bytes(&w->ple_embed) + weight_bytes(&w->ple_model_proj);
+    if (w->head.data != w->embed.data) out->weights_mapped += weight_bytes(&w->head);
     for (int32_t l = 0; l < m->config.layer_count; l++) {
         const layer_weights *lw = &w->layers[l];
         const weight *all[] = { &lw->q, &lw->k, &lw->v, &lw->o, &lw->gate, &lw->up, &lw->down, &lw->router, &lw->gate_exps, &lw->up_exps, &lw->down_exps,
                                 &lw->ple_gate, &lw->ple_proj };
-        for (size_t i = 0; i < COUNT_OF(all); i++) out->weights_mapped += mapped(all[i]);
+        for (size_t i = 0; i < COUNT_OF(all); i++) out->weights_mapped += weight_bytes(all[i]);
     }
     out->weights_owned = w->owned_bytes;
 }

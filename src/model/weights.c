@@ -296,8 +296,6 @@ static const weight *layer_matrix(const layer_weights *l, int i)
     return all[i];
 }
 
-static uint64_t matrix_bytes(const weight *w) { return weight_has(w) ? (uint64_t)w->mats * (uint64_t)w->rows * w->row_bytes : 0; }
-
 /* From the first matrix to the end of the last; a view's stand apart. */
 static void steady(const weight *w)
 {
@@ -306,9 +304,9 @@ static void steady(const weight *w)
 
 void weights_steady(const weights *w, int32_t layer_count, uint64_t room)
 {
-    uint64_t bytes = matrix_bytes(&w->head);
+    uint64_t bytes = weight_bytes(&w->head);
     for (int32_t l = 0; l < layer_count; l++)
-        for (int i = 0; i < LAYER_MATRICES; i++) bytes += matrix_bytes(layer_matrix(&w->layers[l], i));
+        for (int i = 0; i < LAYER_MATRICES; i++) bytes += weight_bytes(layer_matrix(&w->layers[l], i));
     if (bytes > room) return;
     steady(&w->head);
     for (int32_t l = 0; l < layer_count; l++)
@@ -322,7 +320,7 @@ dtype weights_main_type(const weights *w, int32_t layer_count)
     for (int32_t l = 0; l < layer_count; l++)
         for (int i = 0; i < LAYER_MATRICES; i++) {
             const weight *m = layer_matrix(&w->layers[l], i);
-            bytes[m->type] += matrix_bytes(m);
+            bytes[m->type] += weight_bytes(m);
         }
     for (int t = 0; t < DTYPE_COUNT; t++)
         if (bytes[t] > bytes[most]) most = (dtype)t;

@@ -30,6 +30,7 @@ static inline const uint8_t *weight_row(const weight *w, int64_t mat, int64_t ro
 {
     return w->data + (size_t)(mat * w->mat_rows + row) * w->row_bytes;
 }
+static inline uint64_t weight_bytes(const weight *w) { return weight_has(w) ? (uint64_t)w->mats * (uint64_t)w->rows * w->row_bytes : 0; }
 /* The factor of products with matrix `mat`. */
 static inline float weight_scale(const weight *w, int64_t mat) { return w->scales ? w->scale * w->scales[mat] : w->scale; }
 

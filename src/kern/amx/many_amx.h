@@ -16,7 +16,6 @@
 
 enum {
     MANY_T = 512,                      /* tokens that share an unpacked panel */
-    MANY_ROWS = 256,                   /* rows whose sums wait together */
     MANY_PANEL = 32,                   /* rows of a panel */
     MANY_LINES = KERN_MANY_COLS / LINE_COLS,
     MANY_PIECE = 256                   /* columns of one row that are unpacked at a time */
@@ -35,7 +34,7 @@ typedef float many_sums[2][2][16][16];
 
 typedef struct many_scratch {
     many_panel panel[2];
-    many_sums sums[MANY_ROWS / MANY_PANEL][MANY_T / 2 / KERN_MANY_GROUP];
+    many_sums sums[KERN_MANY_ROWS / MANY_PANEL][MANY_T / 2 / KERN_MANY_GROUP];
 } many_scratch;
 
 _Static_assert(sizeof(many_scratch) + KERN_SCRATCH_HEAD <= KERN_TILE_SCRATCH, "scratch");
@@ -60,7 +59,7 @@ static bool many_done(const many_job *j, many_place p) { return p.t >= j->T; }
 
 static many_place many_after(const many_job *j, many_place p)
 {
-    int64_t end = MIN(p.block + MANY_ROWS, j->rows);
+    int64_t end = MIN(p.block + KERN_MANY_ROWS, j->rows);
     p.row += MANY_PANEL;
     if (p.row < end) return p;
     p.row = p.block;
@@ -258,7 +257,7 @@ static void many_pass(const many_job *j, many_place p, const uint16_t *panel, ma
 {
     bool last = (p.slice + 1) * KERN_MANY_COLS >= j->cols;
     int64_t end = MIN(p.t + MANY_T, j->T), row = many_first_row(j, p);
-    size_t group = (size_t)KERN_MANY_GROUP * KERN_MANY_COLS * 2 * (size_t)j->type->parts;
+    size_t group = kern_many_slice(1, j->type->parts);
     many_sums *sums = s->sums[(p.row - p.block) / MANY_PANEL];
     many_block b = { .panel = panel, .lines = many_slice_lines(j, p), .parts = j->type->parts, .first = p.slice == 0, .sums = sums };
     const char *x = j->x + (size_t)p.slice * j->slice_bytes + (size_t)(p.t / KERN_MANY_GROUP) * group;
@@ -284,7 +283,7 @@ static void many_mul(const many_type *type, const void *w, size_t row_bytes, int
     many_rest(&a);
     amx_ldtilecfg(&shapes);
     for (; !many_done(&j, p); p = many_after(&j, p), now = !now) {
-        int64_t steps = (MIN(T - p.t, MANY_T) + 31) / 32 * many_slice_lines(&j, p);
+        int64_t steps = (MIN(T - p.t, MANY_T) + 2 * KERN_MANY_GROUP - 1) / (2 * KERN_MANY_GROUP) * many_slice_lines(&j, p);
         a = many_ahead_at(&j, many_after(&j, p), steps, s->panel[!now]);
         many_pass(&j, p, s->panel[now], &a, s);
     }
